@@ -1,0 +1,1 @@
+//! Sealed batches: the unit of disk, wire and centre. (In work.)
