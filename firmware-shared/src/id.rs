@@ -39,7 +39,10 @@ impl fmt::Display for DeviceIdError {
         match self {
             Self::Length(len) => write!(f, "a device id of {len} bytes; allowed are 1 to 32"),
             Self::Character(c) => {
-                write!(f, "a device id with the character {c:?}; allowed are a-z, 0-9, '_' and '-'")
+                write!(
+                    f,
+                    "a device id with the character {c:?}; allowed are a-z, 0-9, '_' and '-'"
+                )
             }
         }
     }
@@ -51,14 +54,17 @@ impl FromStr for DeviceId {
     type Err = DeviceIdError;
 
     fn from_str(text: &str) -> Result<Self, DeviceIdError> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        let allowed =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if let Some(c) = text.chars().find(|c| !allowed(*c)) {
             return Err(DeviceIdError::Character(c));
         }
         if text.is_empty() {
             return Err(DeviceIdError::Length(0));
         }
-        heapless::String::try_from(text).map(Self).map_err(|_| DeviceIdError::Length(text.len()))
+        heapless::String::try_from(text)
+            .map(Self)
+            .map_err(|_| DeviceIdError::Length(text.len()))
     }
 }
 
@@ -103,7 +109,11 @@ impl Epoch {
     /// The epoch with this number, if it is one.
     #[must_use]
     pub const fn from_number(number: u64) -> Option<Self> {
-        if number >> 63 == 0 { Some(Self(number)) } else { None }
+        if number >> 63 == 0 {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// The number, below 2^63.
@@ -144,7 +154,10 @@ impl FromStr for Epoch {
         if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(EpochError);
         }
-        u64::from_str_radix(text, 16).ok().and_then(Self::from_number).ok_or(EpochError)
+        u64::from_str_radix(text, 16)
+            .ok()
+            .and_then(Self::from_number)
+            .ok_or(EpochError)
     }
 }
 
@@ -236,7 +249,10 @@ impl SeqRange {
     #[must_use]
     pub const fn new(first_seq: u64, last_seq: u64) -> Option<Self> {
         if first_seq <= last_seq && last_seq < u64::MAX {
-            Some(Self { first_seq, last_seq })
+            Some(Self {
+                first_seq,
+                last_seq,
+            })
         } else {
             None
         }
@@ -254,7 +270,9 @@ impl SeqRange {
     /// How many numbers it holds.
     #[must_use]
     pub const fn count(&self) -> u64 {
-        self.last_seq.saturating_sub(self.first_seq).saturating_add(1)
+        self.last_seq
+            .saturating_sub(self.first_seq)
+            .saturating_add(1)
     }
 
     /// The number after the last.
@@ -272,7 +290,10 @@ impl SeqRange {
     /// What both ranges hold.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Option<Self> {
-        Self::new(self.first_seq.max(other.first_seq), self.last_seq.min(other.last_seq))
+        Self::new(
+            self.first_seq.max(other.first_seq),
+            self.last_seq.min(other.last_seq),
+        )
     }
 }
 

@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::units::{
-    AccuracyMm, Celsius128, Course1e5, Degrees1e7, DopCenti, Millimetres, MillimetresPerSecond, Unit,
+    AccuracyMm, Celsius128, Course1e5, Degrees1e7, DopCenti, Millimetres, MillimetresPerSecond,
+    Unit,
 };
 
 /// One reading of one sensor.
@@ -73,8 +74,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in wire order.
-    pub const ALL: [Self; 6] =
-        [Self::Temperature, Self::Position, Self::Scalar, Self::State, Self::Fault, Self::Health];
+    pub const ALL: [Self; 6] = [
+        Self::Temperature,
+        Self::Position,
+        Self::Scalar,
+        Self::State,
+        Self::Fault,
+        Self::Health,
+    ];
 
     /// The kind with this wire number.
     #[must_use]

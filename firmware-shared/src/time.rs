@@ -43,7 +43,9 @@ impl ClockSource {
     /// The source with this wire number.
     #[must_use]
     pub fn from_wire(number: u8) -> Option<Self> {
-        [Self::None, Self::Fake, Self::Rtc, Self::Ntp, Self::Gnss].get(usize::from(number)).copied()
+        [Self::None, Self::Fake, Self::Rtc, Self::Ntp, Self::Gnss]
+            .get(usize::from(number))
+            .copied()
     }
 
     /// The name in databases and JSON.

@@ -65,7 +65,9 @@ impl Degrees1e7 {
 }
 
 /// The unit of a scalar reading; an open set, so that an old reader keeps what it does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Unit(pub u8);
 

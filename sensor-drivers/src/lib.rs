@@ -1,1 +1,34 @@
-//! sensor-drivers
+//! Drivers for the gateway's sensors: pure codecs, thin blocking drivers over
+//! [`embedded_hal::i2c::I2c`], one error model, and (feature `sim`) register-level simulated chips.
+//!
+//! ```text
+//!  error     what can go wrong, and what to do about it
+//!  tmp117    thermometer: codec + driver
+//!  nmea ubx  GNSS sentences and frames: pure, integers only
+//!  gnss      byte stream -> frames -> one event for each epoch
+//!  ublox     u-blox receiver over DDC (I2C): drains, configures, falls back to NMEA
+//!  sim       simulated chips behind the same bus trait, with virtual time (needs std)
+//! ```
+//!
+//! Promises: no heap, no floats and no delays outside `sim`; time is a parameter (`now_ms`,
+//! milliseconds since boot); bad input is an error or is counted, it never panics and never
+//! becomes a value. A driver uses three kinds of transaction, which every Linux adapter can do:
+//! write, read, and write-then-read; none of them is ever empty.
+//!
+//! Never: a clock, a thread, a retry loop, or knowledge of the gateway's wire format.
+
+#![cfg_attr(not(feature = "sim"), no_std)]
+
+pub mod error;
+pub mod gnss;
+pub mod nmea;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod tmp117;
+pub mod ublox;
+pub mod ubx;
+
+#[cfg(test)]
+mod transcript;
+
+pub use error::{Advice, BusClass, ClassifyBus, ConfigError, SensorError};
