@@ -119,7 +119,11 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} is not allowed: use {}", self.key, self.value, self.allowed)
+        write!(
+            f,
+            "{} = {} is not allowed: use {}",
+            self.key, self.value, self.allowed
+        )
     }
 }
 
@@ -161,7 +165,11 @@ pub enum SensorError<E> {
 impl<E: ClassifyBus> SensorError<E> {
     /// Wraps an adapter's error with the register at which it happened.
     pub fn bus(register: u8, source: E) -> Self {
-        Self::Bus { class: source.class(), register, source }
+        Self::Bus {
+            class: source.class(),
+            register,
+            source,
+        }
     }
 }
 
@@ -181,7 +189,9 @@ impl<E> SensorError<E> {
 impl<E> fmt::Display for SensorError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bus { class, register, .. } => write!(f, "{class} at register {register:#04x}"),
+            Self::Bus {
+                class, register, ..
+            } => write!(f, "{class} at register {register:#04x}"),
             Self::NotReady => f.write_str("no fresh conversion yet"),
             Self::WrongDevice { found } => write!(f, "another part answers: identity {found:#06x}"),
             Self::ConfigurationLost { found, expected } => write!(
@@ -225,9 +235,15 @@ mod tests {
         let bus = SensorError::bus(0x0f, embedded_hal::i2c::ErrorKind::ArbitrationLoss);
         assert_eq!(bus.to_string(), "arbitration lost at register 0x0f");
         assert_eq!(bus.advice(), Advice::RetryNow);
-        let config: SensorError<()> =
-            SensorError::Config(ConfigError { key: "chunk_len", value: 1, allowed: "8 to 256" });
-        assert_eq!(config.to_string(), "chunk_len = 1 is not allowed: use 8 to 256");
+        let config: SensorError<()> = SensorError::Config(ConfigError {
+            key: "chunk_len",
+            value: 1,
+            allowed: "8 to 256",
+        });
+        assert_eq!(
+            config.to_string(),
+            "chunk_len = 1 is not allowed: use 8 to 256"
+        );
         assert_eq!(config.advice(), Advice::GiveUp);
     }
 }

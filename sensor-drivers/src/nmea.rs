@@ -119,7 +119,15 @@ fn rmc(fields: &mut Fields<'_>) -> Option<Rmc> {
     let date = date(fields.next());
     let (_variation, _direction) = (fields.next(), fields.next());
     let mode = fields.next().first().copied();
-    Some(Rmc { tod_ms, active, position, speed_mm_s, course_1e5_deg, date, mode })
+    Some(Rmc {
+        tod_ms,
+        active,
+        position,
+        speed_mm_s,
+        course_1e5_deg,
+        date,
+        mode,
+    })
 }
 
 fn gga(fields: &mut Fields<'_>) -> Option<Gga> {
@@ -140,7 +148,14 @@ fn gga(fields: &mut Fields<'_>) -> Option<Gga> {
         b"M" => height.and_then(|height| height.times(1000, 1)),
         _ => None,
     };
-    Some(Gga { tod_ms, position, quality, satellites, hdop_x100, height_mm })
+    Some(Gga {
+        tod_ms,
+        position,
+        quality,
+        satellites,
+        hdop_x100,
+        height_mm,
+    })
 }
 
 /// `Some(None)` for an empty field, `None` for a malformed one.
@@ -156,7 +171,8 @@ fn time_of_day_ms(field: &[u8]) -> Option<Option<u32>> {
     let ms = match fraction {
         [] => 0,
         [b'.', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            let place = |index, weight| u32::from(digits.get(index).map_or(0, |d| d - b'0')) * weight;
+            let place =
+                |index, weight| u32::from(digits.get(index).map_or(0, |d| d - b'0')) * weight;
             place(0, 100) + place(1, 10) + place(2, 1)
         }
         _ => return None,
@@ -167,11 +183,17 @@ fn time_of_day_ms(field: &[u8]) -> Option<Option<u32>> {
 fn date(field: &[u8]) -> Option<Date> {
     let [day, month, year] = three_pairs(field)?;
     let century = if year >= 80 { 1900 } else { 2000 };
-    Date::new(u16::try_from(century + year).ok()?, u8::try_from(month).ok()?, u8::try_from(day).ok()?)
+    Date::new(
+        u16::try_from(century + year).ok()?,
+        u8::try_from(month).ok()?,
+        u8::try_from(day).ok()?,
+    )
 }
 
 fn three_pairs(field: &[u8]) -> Option<[u32; 3]> {
-    let [a, b, c, d, e, f] = field else { return None };
+    let [a, b, c, d, e, f] = field else {
+        return None;
+    };
     Some([digits(&[*a, *b])?, digits(&[*c, *d])?, digits(&[*e, *f])?])
 }
 
@@ -180,7 +202,11 @@ fn digits(field: &[u8]) -> Option<u32> {
     if field.is_empty() || field.len() > 9 || !field.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(field.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')))
+    Some(
+        field
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')),
+    )
 }
 
 fn position(fields: &mut Fields<'_>) -> Option<(i32, i32)> {
@@ -210,16 +236,22 @@ fn coordinate(field: &[u8], limit_deg: u64) -> Option<i32> {
         return None;
     }
     let scaled = degrees * 10_000_000 + divide_rounded(minutes * 10_000_000, unit * 60);
-    i32::try_from(scaled).ok().filter(|_| scaled <= limit_deg * 10_000_000)
+    i32::try_from(scaled)
+        .ok()
+        .filter(|_| scaled <= limit_deg * 10_000_000)
 }
 
 /// One knot is 1852 m/h, that is 4630/9 mm/s.
 fn knots_to_mm_s(field: &[u8]) -> Option<i32> {
-    Decimal::parse(field).filter(|speed| !speed.negative)?.times(4630, 9)
+    Decimal::parse(field)
+        .filter(|speed| !speed.negative)?
+        .times(4630, 9)
 }
 
 fn course_1e5_deg(field: &[u8]) -> Option<i32> {
-    let course = Decimal::parse(field).filter(|course| !course.negative)?.times(100_000, 1)?;
+    let course = Decimal::parse(field)
+        .filter(|course| !course.negative)?
+        .times(100_000, 1)?;
     (course <= 36_000_000).then_some(course)
 }
 
@@ -256,7 +288,11 @@ impl Decimal {
             }
             mantissa = mantissa * 10 + u64::from(digit - b'0');
         }
-        Some(Self { negative, mantissa, places: u32::try_from(fraction.len()).ok()? })
+        Some(Self {
+            negative,
+            mantissa,
+            places: u32::try_from(fraction.len()).ok()?,
+        })
     }
 
     fn unit(&self) -> u64 {

@@ -77,7 +77,11 @@ pub struct Tmp117Identity {
 /// The code itself when it is the power-on code or outside -55 to +150 degC.
 pub fn decode_temperature(word: [u8; 2]) -> Result<i16, i16> {
     let raw = i16::from_be_bytes(word);
-    if (RAW_MIN..=RAW_MAX).contains(&raw) { Ok(raw) } else { Err(raw) }
+    if (RAW_MIN..=RAW_MAX).contains(&raw) {
+        Ok(raw)
+    } else {
+        Err(raw)
+    }
 }
 
 /// A raw code in thousandths of a degree, rounded to nearest, halves away from zero.
@@ -103,7 +107,11 @@ where
 {
     /// A driver for the part at `address` (0x48 to 0x4b). Nothing is sent.
     pub fn new(i2c: I, address: u8) -> Self {
-        Self { i2c, address, not_ready_polls: 0 }
+        Self {
+            i2c,
+            address,
+            not_ready_polls: 0,
+        }
     }
 
     /// Identifies and configures the part. To be called first, and again after any bus error or
@@ -128,7 +136,9 @@ where
             return Err(SensorError::WrongDevice { found });
         }
         let [high, _] = found.to_be_bytes();
-        Ok(Tmp117Identity { revision: high >> 4 })
+        Ok(Tmp117Identity {
+            revision: high >> 4,
+        })
     }
 
     /// Writes the settings: continuous conversion, 500 ms cycle, 32 averages.
@@ -152,7 +162,10 @@ where
     pub fn fetch(&mut self, now_ms: u64) -> Result<Tmp117Sample, SensorError<I::Error>> {
         let status = self.read_register(REG_CONFIGURATION)?;
         if status & SETTINGS_MASK != SETTINGS {
-            return Err(SensorError::ConfigurationLost { found: status, expected: SETTINGS });
+            return Err(SensorError::ConfigurationLost {
+                found: status,
+                expected: SETTINGS,
+            });
         }
         let ready_seen = status & READY != 0;
         if !ready_seen {
@@ -164,8 +177,14 @@ where
         self.not_ready_polls = 0;
         let word = self.read_register(REG_TEMPERATURE)?.to_be_bytes();
         match decode_temperature(word) {
-            Ok(raw) => Ok(Tmp117Sample { raw, stamp_ms: now_ms, ready_seen }),
-            Err(raw) => Err(SensorError::Implausible { raw: i32::from(raw) }),
+            Ok(raw) => Ok(Tmp117Sample {
+                raw,
+                stamp_ms: now_ms,
+                ready_seen,
+            }),
+            Err(raw) => Err(SensorError::Implausible {
+                raw: i32::from(raw),
+            }),
         }
     }
 

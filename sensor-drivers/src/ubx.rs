@@ -64,9 +64,11 @@ impl Ack {
     #[must_use]
     pub fn decode(class: u8, id: u8, payload: &[u8]) -> Option<Self> {
         match (class, id, payload) {
-            (CLASS_ACK, 0 | 1, [class, acked]) => {
-                Some(Self { accepted: id == 1, class: *class, id: *acked })
-            }
+            (CLASS_ACK, 0 | 1, [class, acked]) => Some(Self {
+                accepted: id == 1,
+                class: *class,
+                id: *acked,
+            }),
             _ => None,
         }
     }
@@ -198,7 +200,10 @@ impl Message {
     pub fn new(class: u8, id: u8, parts: &[&[u8]]) -> Option<Self> {
         let payload_len = u16::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).ok()?;
         let [len_low, len_high] = payload_len.to_le_bytes();
-        let mut message = Self { bytes: [0; MESSAGE_LEN_MAX], len: 0 };
+        let mut message = Self {
+            bytes: [0; MESSAGE_LEN_MAX],
+            len: 0,
+        };
         message.append(&[0xb5, 0x62, class, id, len_low, len_high])?;
         for part in parts {
             message.append(part)?;
@@ -219,7 +224,10 @@ impl Message {
     pub fn cfg_valset(items: &[(u32, u16)]) -> Option<Self> {
         // Version 0, layer RAM: a configuration that outlives a power cut would outlive the
         // gateway, too, and surprise whoever uses the receiver next.
-        let mut payload = Self { bytes: [0; MESSAGE_LEN_MAX], len: 0 };
+        let mut payload = Self {
+            bytes: [0; MESSAGE_LEN_MAX],
+            len: 0,
+        };
         payload.append(&[0, 1, 0, 0])?;
         for (key, value) in items {
             payload.append(&key.to_le_bytes())?;
@@ -237,8 +245,28 @@ impl Message {
     #[must_use]
     pub fn cfg_prt_i2c(address: u8, nmea_out: bool) -> Option<Self> {
         let out = if nmea_out { 3 } else { 1 };
-        let payload =
-            [0, 0, 0, 0, address << 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, out, 0, 0, 0, 0, 0];
+        let payload = [
+            0,
+            0,
+            0,
+            0,
+            address << 1,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            3,
+            0,
+            out,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
         Self::new(CLASS_CFG, ID_CFG_PRT, &[&payload])
     }
 

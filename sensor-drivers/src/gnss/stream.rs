@@ -89,7 +89,11 @@ impl StreamSplitter {
     /// An empty splitter.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: [0; FRAME_LEN_MAX], len: 0, counts: StreamCounts::default() }
+        Self {
+            buffer: [0; FRAME_LEN_MAX],
+            len: 0,
+            counts: StreamCounts::default(),
+        }
     }
 
     /// Takes the next bytes of the stream and hands out each frame that they complete.
@@ -116,6 +120,11 @@ impl StreamSplitter {
         }
     }
 
+    /// Forgets the unfinished frame: the stream was interrupted.
+    pub fn discard_unfinished(&mut self) {
+        self.len = 0;
+    }
+
     /// Bytes of the unfinished frame.
     #[must_use]
     pub fn unfinished_len(&self) -> usize {
@@ -130,7 +139,11 @@ impl StreamSplitter {
 
     fn scan(&mut self, from: usize, sink: &mut dyn FnMut(Frame<'_>)) {
         let mut start = from;
-        let Self { buffer, len, counts } = self;
+        let Self {
+            buffer,
+            len,
+            counts,
+        } = self;
         while let Some(rest) = buffer.get(start..*len).filter(|rest| !rest.is_empty()) {
             match classify(rest) {
                 Candidate::Nmea(frame_len) => {
@@ -145,7 +158,11 @@ impl StreamSplitter {
                     if let [_, _, class, id, _, _, tail @ ..] = rest
                         && let Some(payload) = tail.get(..frame_len - UBX_OVERHEAD)
                     {
-                        sink(Frame::Ubx { class: *class, id: *id, payload });
+                        sink(Frame::Ubx {
+                            class: *class,
+                            id: *id,
+                            payload,
+                        });
                     }
                     start += frame_len;
                 }
@@ -194,7 +211,11 @@ fn classify_nmea(rest: &[u8]) -> Candidate {
             _ => return Candidate::Neither,
         }
     }
-    if rest.len() > NMEA_BODY_LEN_MAX { Candidate::Neither } else { Candidate::Unfinished }
+    if rest.len() > NMEA_BODY_LEN_MAX {
+        Candidate::Neither
+    } else {
+        Candidate::Unfinished
+    }
 }
 
 fn check_nmea(sum: u8, body_len: usize, digits: Option<&[u8]>) -> Candidate {

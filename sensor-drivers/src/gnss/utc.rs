@@ -63,7 +63,10 @@ impl fmt::Display for Iso {
         let (year, month, day) = civil(self.0.div_euclid(DAY_MS));
         let (hour, minute) = (tod_ms / 3_600_000, tod_ms / 60_000 % 60);
         let (second, ms) = (tod_ms / 1000 % 60, tod_ms % 1000);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
+        )
     }
 }
 

@@ -1,0 +1,373 @@
+//! Turns frames into events: one `Fix` or `NoFix` for each navigation epoch.
+//!
+//! Promises, as rules:
+//! 1. A UBX fix needs gnssFixOK and fixType 2, 3 or 4 (1, dead reckoning, only where accepted).
+//! 2. An NMEA fix needs RMC status A and GGA quality 1 to 5 of the same time of day, and an FAA
+//!    mode that is not N, M or S (E, quality 6, only where dead reckoning is accepted).
+//! 3. An NMEA epoch ends with the first RMC or GGA of another time, or with a second one of the
+//!    same kind. An epoch that ends with an RMC alone counts by the RMC: some receivers send no
+//!    GGA, and status A is the receiver's own word. A GGA alone is never a fix.
+//! 4. The same epoch is never reported twice, and NAV-PVT goes before NMEA: while NAV-PVT
+//!    arrives, an NMEA epoch waits until it has ended, and is dropped when NAV-PVT covered it.
+//!    Epochs of the two languages are the same when their UTC agrees within 20 ms; an NMEA epoch
+//!    without a time is taken as covered.
+//! 5. After two NMEA epochs without NAV-PVT, NMEA is reported at once, as soon as RMC and GGA are
+//!    there.
+//!
+//! Never: a position from an epoch that failed a rule, whatever the coordinate fields say.
+
+use super::stream::Frame;
+use super::utc::DAY_MS;
+use super::{EpochTime, Fix, FixKind, GnssEvent, GnssTime, GnssTimeSource, NoFixReason};
+use crate::nmea::{self, Gga, Rmc, Sentence};
+use crate::ubx::{self, NavPvt};
+
+/// NMEA cuts what UBX rounds, so their times of one epoch differ by a few milliseconds.
+const SAME_EPOCH_MS: i64 = 20;
+/// So many NMEA epochs after the last NAV-PVT still wait for one.
+const PVT_PATIENCE_EPOCHS: u8 = 2;
+/// Receivers know the leap seconds only after minutes; their built-in guess is a few seconds old.
+const RMC_UTC_ERROR_MS: u32 = 3000;
+/// A receiver whose own time estimate is worse than this knows nothing worth an anchor.
+const T_ACC_NS_MAX: u32 = 1_000_000_000;
+
+/// What the tracker accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochRules {
+    /// Report dead reckoning without satellites as a fix of kind `DeadReckoning`.
+    pub accept_dead_reckoning: bool,
+    /// UTC before this moment is not believed: it is a week-number rollover.
+    pub not_before_utc_ms: i64,
+}
+
+/// The tracker. Holds one epoch.
+#[derive(Debug, Clone)]
+pub struct EpochTracker {
+    rules: EpochRules,
+    open: Option<NmeaEpoch>,
+    last_reported: Option<EpochTime>,
+    last_pvt: Option<NavPvt>,
+    epochs_since_pvt: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct NmeaEpoch {
+    tod_ms: Option<u32>,
+    rmc: Option<Rmc>,
+    gga: Option<Gga>,
+    reported: bool,
+}
+
+impl EpochTracker {
+    /// A tracker that has seen nothing.
+    #[must_use]
+    pub fn new(rules: EpochRules) -> Self {
+        let epochs_since_pvt = PVT_PATIENCE_EPOCHS;
+        Self {
+            rules,
+            open: None,
+            last_reported: None,
+            last_pvt: None,
+            epochs_since_pvt,
+        }
+    }
+
+    /// Takes a frame. `lag_ms` bounds how long it may have waited since its epoch; without a
+    /// bound no time is reported.
+    pub fn hear(
+        &mut self,
+        frame: &Frame<'_>,
+        lag_ms: Option<u32>,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) {
+        match frame {
+            Frame::Ubx {
+                class: ubx::CLASS_NAV,
+                id: ubx::ID_NAV_PVT,
+                payload,
+            } => {
+                if let Some(pvt) = NavPvt::decode(payload) {
+                    self.hear_pvt(&pvt, lag_ms, sink);
+                }
+            }
+            Frame::Ubx { .. } => {}
+            Frame::Nmea { body } => match nmea::parse(body) {
+                Sentence::Rmc(rmc) => self.hear_rmc(rmc, lag_ms, sink),
+                Sentence::Gga(gga) => self.hear_gga(gga, sink),
+                Sentence::Other | Sentence::Malformed => {}
+            },
+        }
+    }
+
+    /// Ends the open NMEA epoch: the stream is over.
+    pub fn finish(&mut self, sink: &mut dyn FnMut(GnssEvent)) {
+        if let Some(epoch) = self.open.take() {
+            self.close(epoch, sink);
+        }
+    }
+
+    /// Forgets the open epoch, but not which one was reported last: the stream was interrupted.
+    pub fn interrupt(&mut self) {
+        self.open = None;
+    }
+
+    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {
+        if self
+            .last_pvt
+            .is_some_and(|last| last.itow_ms == pvt.itow_ms)
+        {
+            return;
+        }
+        // An open NMEA epoch of an earlier time ended without its NAV-PVT. It is judged by the
+        // NAV-PVT before, and reported first, because it is older.
+        match (self.open, pvt.utc_ms) {
+            (Some(open), Some(utc_ms)) if open.is_at(utc_ms) => self.open = None,
+            (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.finish(sink),
+            _ => {}
+        }
+        self.last_pvt = Some(*pvt);
+        self.epochs_since_pvt = 0;
+        if let (Some(lag_ms), Some(utc_ms)) = (lag, pvt.utc_ms)
+            && pvt.fully_resolved
+            && pvt.t_acc_ns < T_ACC_NS_MAX
+        {
+            let accuracy_ms = lag_ms.saturating_add(pvt.t_acc_ns.div_ceil(1_000_000));
+            self.report_time(utc_ms, accuracy_ms, GnssTimeSource::NavPvt, sink);
+        }
+        let epoch = match pvt.utc_ms {
+            Some(utc_ms) => EpochTime::Utc { utc_ms },
+            None => EpochTime::TimeOfWeek {
+                itow_ms: pvt.itow_ms,
+            },
+        };
+        if !self.was_reported(epoch) {
+            self.last_reported = Some(epoch);
+            sink(judge_pvt(pvt, epoch, self.rules));
+        }
+    }
+
+    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {
+        let mut epoch = self.open_at(rmc.tod_ms, |open| open.rmc.is_none(), sink);
+        epoch.rmc = Some(rmc);
+        if let (true, Some(lag_ms), Some(utc_ms)) = (rmc.active, lag_ms, rmc.utc_ms())
+            && !self.pvt_is_near()
+        {
+            let accuracy_ms = lag_ms.saturating_add(RMC_UTC_ERROR_MS);
+            self.report_time(utc_ms, accuracy_ms, GnssTimeSource::Rmc, sink);
+        }
+        self.keep(epoch, sink);
+    }
+
+    fn hear_gga(&mut self, gga: Gga, sink: &mut dyn FnMut(GnssEvent)) {
+        let mut epoch = self.open_at(gga.tod_ms, |open| open.gga.is_none(), sink);
+        epoch.gga = Some(gga);
+        self.keep(epoch, sink);
+    }
+
+    /// The open epoch if the sentence belongs to it, else a fresh one after closing the other.
+    fn open_at(
+        &mut self,
+        tod_ms: Option<u32>,
+        has_room: impl Fn(&NmeaEpoch) -> bool,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) -> NmeaEpoch {
+        match self.open.take() {
+            Some(open) if open.tod_ms == tod_ms && has_room(&open) => open,
+            other => {
+                if let Some(ended) = other {
+                    self.close(ended, sink);
+                }
+                NmeaEpoch {
+                    tod_ms,
+                    rmc: None,
+                    gga: None,
+                    reported: false,
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
+        let complete = epoch.rmc.is_some() && epoch.gga.is_some();
+        if complete && !epoch.reported && !self.pvt_is_near() {
+            self.report_nmea(&epoch, sink);
+            epoch.reported = true;
+        }
+        self.open = Some(epoch);
+    }
+
+    fn close(&mut self, epoch: NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
+        let covered = self.pvt_is_near()
+            && match (epoch.tod_ms, self.last_pvt.and_then(|pvt| pvt.utc_ms)) {
+                (Some(_), Some(utc_ms)) => epoch.is_at(utc_ms),
+                _ => true,
+            };
+        if !epoch.reported && !covered {
+            self.report_nmea(&epoch, sink);
+        }
+        self.epochs_since_pvt = self.epochs_since_pvt.saturating_add(1);
+    }
+
+    fn pvt_is_near(&self) -> bool {
+        self.epochs_since_pvt < PVT_PATIENCE_EPOCHS
+    }
+
+    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
+        let time = epoch.time();
+        if time.is_some_and(|time| self.was_reported(time)) {
+            return;
+        }
+        self.last_reported = time.or(self.last_reported);
+        sink(match judge_nmea(epoch, self.rules) {
+            Ok(fix) => GnssEvent::Fix(fix),
+            Err(reason) => GnssEvent::NoFix(reason),
+        });
+    }
+
+    fn was_reported(&self, epoch: EpochTime) -> bool {
+        self.last_reported
+            .is_some_and(|last| same_epoch(last, epoch))
+    }
+
+    fn report_time(
+        &self,
+        utc_ms: i64,
+        accuracy_ms: u32,
+        source: GnssTimeSource,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) {
+        if utc_ms >= self.rules.not_before_utc_ms {
+            sink(GnssEvent::Time(GnssTime {
+                utc_ms,
+                accuracy_ms,
+                source,
+            }));
+        }
+    }
+}
+
+impl NmeaEpoch {
+    fn time(&self) -> Option<EpochTime> {
+        match self.rmc.and_then(|rmc| rmc.utc_ms()) {
+            Some(utc_ms) => Some(EpochTime::Utc { utc_ms }),
+            None => self.tod_ms.map(|tod_ms| EpochTime::TimeOfDay { tod_ms }),
+        }
+    }
+
+    fn is_at(&self, utc_ms: i64) -> bool {
+        self.tod_ms
+            .is_some_and(|tod_ms| same_time_of_day(i64::from(tod_ms), utc_ms))
+    }
+}
+
+fn same_epoch(a: EpochTime, b: EpochTime) -> bool {
+    match (a, b) {
+        (EpochTime::Utc { utc_ms: a }, EpochTime::Utc { utc_ms: b }) => {
+            a.abs_diff(b) <= SAME_EPOCH_MS.unsigned_abs()
+        }
+        (EpochTime::TimeOfWeek { itow_ms: a }, EpochTime::TimeOfWeek { itow_ms: b }) => a == b,
+        (EpochTime::TimeOfWeek { .. }, _) | (_, EpochTime::TimeOfWeek { .. }) => false,
+        (EpochTime::TimeOfDay { tod_ms }, EpochTime::Utc { utc_ms })
+        | (EpochTime::Utc { utc_ms }, EpochTime::TimeOfDay { tod_ms }) => {
+            same_time_of_day(i64::from(tod_ms), utc_ms)
+        }
+        (EpochTime::TimeOfDay { tod_ms: a }, EpochTime::TimeOfDay { tod_ms: b }) => a == b,
+    }
+}
+
+fn same_time_of_day(a_ms: i64, b_ms: i64) -> bool {
+    let apart = (a_ms - b_ms).rem_euclid(DAY_MS);
+    apart.min(DAY_MS - apart) <= SAME_EPOCH_MS
+}
+
+fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> GnssEvent {
+    let kind = match (pvt.fix_type, pvt.fix_ok, pvt.carrier_solution) {
+        (0, _, _) => Err(NoFixReason::Searching),
+        (5, _, _) => Err(NoFixReason::TimeOnly),
+        (1..=4, false, _) => Err(NoFixReason::NotTrusted),
+        (1, true, _) if !rules.accept_dead_reckoning => Err(NoFixReason::DeadReckoning),
+        (1, true, _) => Ok(FixKind::DeadReckoning),
+        (2..=4, true, 2) => Ok(FixKind::RtkFixed),
+        (2..=4, true, 1) => Ok(FixKind::RtkFloat),
+        (2, true, _) => Ok(FixKind::TwoD),
+        (3, true, _) => Ok(FixKind::ThreeD),
+        (4, true, _) => Ok(FixKind::GnssDeadReckoning),
+        _ => Err(NoFixReason::Searching),
+    };
+    let position = (pvt.lat_1e7_deg, pvt.lon_1e7_deg);
+    match kind {
+        Err(reason) => GnssEvent::NoFix(reason),
+        Ok(_) if pvt.invalid_llh || !is_on_earth(position) => {
+            GnssEvent::NoFix(NoFixReason::InvalidPosition)
+        }
+        Ok(kind) => GnssEvent::Fix(Fix {
+            epoch,
+            lat_1e7_deg: pvt.lat_1e7_deg,
+            lon_1e7_deg: pvt.lon_1e7_deg,
+            // A 2D solution assumes a height; it does not measure one.
+            height_mm: (kind != FixKind::TwoD).then_some(pvt.height_msl_mm),
+            speed_mm_s: Some(pvt.speed_mm_s),
+            course_1e5_deg: Some(pvt.course_1e5_deg.rem_euclid(36_000_000)),
+            h_acc_mm: Some(pvt.h_acc_mm),
+            satellites: Some(pvt.satellites),
+            pdop_x100: Some(pvt.pdop_x100),
+            hdop_x100: None,
+            kind,
+        }),
+    }
+}
+
+fn judge_nmea(epoch: &NmeaEpoch, rules: EpochRules) -> Result<Fix, NoFixReason> {
+    let quality = epoch.gga.map(|gga| gga.quality);
+    let Some(rmc) = epoch.rmc else {
+        let silent = quality == Some(0);
+        return Err(if silent {
+            NoFixReason::Searching
+        } else {
+            NoFixReason::Incomplete
+        });
+    };
+    if !rmc.active || quality == Some(0) || rmc.mode == Some(b'N') {
+        return Err(NoFixReason::Searching);
+    }
+    if matches!(quality, Some(7 | 8)) || matches!(rmc.mode, Some(b'M' | b'S')) {
+        return Err(NoFixReason::NotMeasured);
+    }
+    let dead_reckoning = quality == Some(6) || rmc.mode == Some(b'E');
+    if dead_reckoning && !rules.accept_dead_reckoning {
+        return Err(NoFixReason::DeadReckoning);
+    }
+    let position = rmc.position.filter(|position| is_on_earth(*position));
+    let (lat_1e7_deg, lon_1e7_deg) = position.ok_or(NoFixReason::InvalidPosition)?;
+    let height_mm = epoch.gga.and_then(|gga| gga.height_mm);
+    let kind = match quality {
+        _ if dead_reckoning => FixKind::DeadReckoning,
+        Some(4) => FixKind::RtkFixed,
+        Some(5) => FixKind::RtkFloat,
+        _ if height_mm.is_some() => FixKind::ThreeD,
+        _ => FixKind::TwoD,
+    };
+    Ok(Fix {
+        epoch: epoch.time().ok_or(NoFixReason::InvalidPosition)?,
+        lat_1e7_deg,
+        lon_1e7_deg,
+        height_mm,
+        speed_mm_s: rmc.speed_mm_s,
+        course_1e5_deg: rmc.course_1e5_deg,
+        h_acc_mm: None,
+        satellites: epoch.gga.and_then(|gga| gga.satellites),
+        pdop_x100: None,
+        hdop_x100: epoch.gga.and_then(|gga| gga.hdop_x100),
+        kind,
+    })
+}
+
+/// Exactly (0, 0) is what an empty structure looks like; no vehicle is there.
+fn is_on_earth((lat_1e7_deg, lon_1e7_deg): (i32, i32)) -> bool {
+    (lat_1e7_deg, lon_1e7_deg) != (0, 0)
+        && (-900_000_000..=900_000_000).contains(&lat_1e7_deg)
+        && (-1_800_000_000..=1_800_000_000).contains(&lon_1e7_deg)
+}
+
+#[cfg(test)]
+mod tests;

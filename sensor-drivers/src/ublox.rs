@@ -1,0 +1,395 @@
+//! A u-blox receiver over DDC, which is u-blox for I2C.
+//!
+//! Promises: each poll takes what the receiver has buffered, in bounded pieces, and hands out one
+//! event for each epoch. The receiver is asked for NAV-PVT at 1 Hz, and NMEA is switched off only
+//! once NAV-PVT has been seen, so that no epoch is missed on the way; a receiver that knows no
+//! NAV-PVT is used through NMEA. A receiver that went back to its defaults is configured again.
+//! The work of a poll is bounded ([`ROUNDS_MAX`]), whatever the count registers claim.
+//!
+//! Never: a zero-length transfer, a message cut so that one byte is left over (a one-byte write
+//! moves the register pointer instead), a read followed by another message in one transaction, a
+//! delay, or trust in a count above the receiver's buffer.
+//!
+//! Poll at least once a second: after 1.5 s without a host the receiver stops the stream, and its
+//! buffer holds 4096 bytes.
+//!
+//! ```text
+//! 0xfd 0xfe   bytes available, big-endian
+//! 0xff        the stream; 0xff is also the filler when it is empty
+//! ```
+
+use embedded_hal::i2c::I2c;
+
+use crate::error::{ClassifyBus, ConfigError, SensorError};
+use crate::gnss::GnssEvent;
+use crate::gnss::epoch::{EpochRules, EpochTracker};
+use crate::gnss::stream::StreamSplitter;
+use crate::ubx::Message;
+
+mod port;
+use port::{Action, Port};
+
+/// Register of the available count.
+pub const REG_AVAILABLE: u8 = 0xfd;
+/// Register of the stream.
+pub const REG_STREAM: u8 = 0xff;
+/// What the receiver's output buffer holds; a larger count is false.
+pub const BUFFER_LEN: usize = 4096;
+/// The largest piece that may be read or written at once.
+pub const CHUNK_LEN_MAX: usize = 256;
+/// How often one poll asks for the available count.
+pub const ROUNDS_MAX: usize = 4;
+/// From the epoch to its message in the buffer, as receivers take for the computation.
+const SOLUTION_LATENCY_MS: u32 = 200;
+/// An unfinished frame that an empty buffer has not completed for so long is noise.
+const UNFINISHED_MS_MAX: u64 = 1000;
+/// 2026-01-01: no earlier UTC is believed unless the caller says otherwise.
+pub const NOT_BEFORE_UTC_MS: i64 = 1_767_225_600_000;
+
+/// Settings of the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UbloxConfig {
+    /// Bytes per transaction, 8 to [`CHUNK_LEN_MAX`].
+    pub chunk_len: usize,
+    /// Report dead reckoning without satellites as a fix.
+    pub accept_dead_reckoning: bool,
+    /// UTC before this moment is not reported as time; give the build date.
+    pub not_before_utc_ms: i64,
+}
+
+impl Default for UbloxConfig {
+    fn default() -> Self {
+        Self {
+            chunk_len: 128,
+            accept_dead_reckoning: false,
+            not_before_utc_ms: NOT_BEFORE_UTC_MS,
+        }
+    }
+}
+
+/// What one poll moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DrainStats {
+    /// Bytes read from the stream.
+    pub bytes: u32,
+    /// NMEA sentences with a good checksum.
+    pub nmea: u32,
+    /// UBX frames with a good checksum.
+    pub ubx: u32,
+    /// Fixes and missing fixes handed out.
+    pub epochs: u32,
+    /// Filler bytes between frames.
+    pub filler_bytes: u32,
+    /// Bytes that belong to no frame.
+    pub junk_bytes: u32,
+    /// Frames with a wrong checksum.
+    pub bad_checksums: u32,
+    /// Available counts that were false: above the buffer, or nothing but filler behind them.
+    pub false_counts: u32,
+    /// Configuration messages sent.
+    pub configured: u32,
+    /// The buffer was read until it was empty.
+    pub emptied: bool,
+}
+
+/// How the receiver is used at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UbloxMode {
+    /// Not yet known; NMEA is already reported.
+    Configuring,
+    /// NAV-PVT.
+    Ubx,
+    /// The receiver does not give NAV-PVT.
+    Nmea,
+}
+
+/// The driver. Owns its handle of the bus until [`Ublox::release`].
+#[derive(Debug)]
+pub struct Ublox<I> {
+    i2c: I,
+    address: u8,
+    chunk_len: usize,
+    splitter: StreamSplitter,
+    tracker: EpochTracker,
+    port: Port,
+    emptied_at_ms: Option<u64>,
+    unfinished: Option<Unfinished>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unfinished {
+    len: usize,
+    since_ms: u64,
+}
+
+impl<I> Ublox<I>
+where
+    I: I2c,
+    I::Error: ClassifyBus,
+{
+    /// A driver for the receiver at `address` (0x42 unless moved). Nothing is sent.
+    pub fn new(i2c: I, address: u8) -> Self {
+        Self::build(i2c, address, UbloxConfig::default())
+    }
+
+    /// The same with settings.
+    ///
+    /// # Errors
+    /// [`SensorError::Config`] for a chunk length outside 8 to 256.
+    pub fn with_config(
+        i2c: I,
+        address: u8,
+        config: UbloxConfig,
+    ) -> Result<Self, SensorError<I::Error>> {
+        if (8..=CHUNK_LEN_MAX).contains(&config.chunk_len) {
+            return Ok(Self::build(i2c, address, config));
+        }
+        Err(SensorError::Config(ConfigError {
+            key: "chunk_len",
+            value: i64::try_from(config.chunk_len).unwrap_or(i64::MAX),
+            allowed: "8 to 256",
+        }))
+    }
+
+    fn build(i2c: I, address: u8, config: UbloxConfig) -> Self {
+        let rules = EpochRules {
+            accept_dead_reckoning: config.accept_dead_reckoning,
+            not_before_utc_ms: config.not_before_utc_ms,
+        };
+        Self {
+            i2c,
+            address,
+            chunk_len: config.chunk_len,
+            splitter: StreamSplitter::new(),
+            tracker: EpochTracker::new(rules),
+            port: Port::new(address),
+            emptied_at_ms: None,
+            unfinished: None,
+        }
+    }
+
+    /// Makes sure that somebody answers, forgets half a frame from before, and begins to
+    /// configure; the following polls go on with it. To be called first, and again after any bus
+    /// error.
+    ///
+    /// # Errors
+    /// A bus failure.
+    pub fn start(&mut self, now_ms: u64) -> Result<(), SensorError<I::Error>> {
+        self.splitter.discard_unfinished();
+        self.tracker.interrupt();
+        self.emptied_at_ms = None;
+        self.unfinished = None;
+        self.port.restart();
+        self.read_available()?;
+        self.configure(now_ms, &mut DrainStats::default())
+    }
+
+    /// Takes what the receiver has buffered and goes on with the configuration.
+    ///
+    /// # Errors
+    /// A bus failure. Events handed out before it are good; the receiver is configured again at
+    /// the next poll.
+    pub fn poll(
+        &mut self,
+        now_ms: u64,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) -> Result<DrainStats, SensorError<I::Error>> {
+        let before = self.splitter.counts();
+        let mut stats = DrainStats::default();
+        let result = self
+            .drain(now_ms, &mut stats, sink)
+            .and_then(|()| self.configure(now_ms, &mut stats));
+        let after = self.splitter.counts();
+        stats.nmea = after.nmea.wrapping_sub(before.nmea);
+        stats.ubx = after.ubx.wrapping_sub(before.ubx);
+        stats.filler_bytes = after.filler_bytes.wrapping_sub(before.filler_bytes);
+        stats.junk_bytes = after.junk_bytes.wrapping_sub(before.junk_bytes);
+        stats.bad_checksums = after.bad_checksums.wrapping_sub(before.bad_checksums);
+        match result {
+            Ok(()) => Ok(stats),
+            Err(error) => {
+                // Whatever broke the bus may have reset the receiver, too.
+                self.port.restart();
+                self.emptied_at_ms = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// How the receiver is used at the moment.
+    pub fn mode(&self) -> UbloxMode {
+        self.port.mode()
+    }
+
+    /// Gives the bus handle back.
+    pub fn release(self) -> I {
+        self.i2c
+    }
+
+    fn drain(
+        &mut self,
+        now_ms: u64,
+        stats: &mut DrainStats,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) -> Result<(), SensorError<I::Error>> {
+        for _round in 0..ROUNDS_MAX {
+            match self.read_available()? {
+                Some(0) => {
+                    stats.emptied = true;
+                    self.emptied_at_ms = Some(now_ms);
+                    self.give_up_noise(now_ms, stats, sink);
+                    return Ok(());
+                }
+                Some(available) => self.drain_counted(available, now_ms, stats, sink)?,
+                None => stats.false_counts += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads `available` bytes, or up to the first piece that is filler and nothing else: then
+    /// the count was false.
+    fn drain_counted(
+        &mut self,
+        available: usize,
+        now_ms: u64,
+        stats: &mut DrainStats,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) -> Result<(), SensorError<I::Error>> {
+        let lag_ms = self.lag_ms(now_ms);
+        let mut left = available;
+        let mut chunk = [0; CHUNK_LEN_MAX];
+        while left > 0 {
+            let Some(chunk) = chunk.get_mut(..left.min(self.chunk_len)) else {
+                break;
+            };
+            self.i2c
+                .read(self.address, chunk)
+                .map_err(|source| SensorError::bus(REG_STREAM, source))?;
+            left -= chunk.len();
+            stats.bytes += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            self.hear(chunk, lag_ms, now_ms, stats, sink);
+            if chunk.len() > 1 && chunk.iter().all(|byte| *byte == 0xff) {
+                stats.false_counts += 1;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(
+        &mut self,
+        bytes: &[u8],
+        lag_ms: Option<u32>,
+        now_ms: u64,
+        stats: &mut DrainStats,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) {
+        let Self {
+            splitter,
+            tracker,
+            port,
+            ..
+        } = self;
+        splitter.push(bytes, &mut |frame| {
+            port.hear(&frame, now_ms);
+            tracker.hear(&frame, lag_ms, &mut |event| {
+                stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
+                sink(event);
+            });
+        });
+    }
+
+    /// Bounds how long a byte may have waited; unknown until the buffer has been empty once.
+    fn lag_ms(&self, now_ms: u64) -> Option<u32> {
+        let waited_ms = now_ms.saturating_sub(self.emptied_at_ms?);
+        Some(
+            u32::try_from(waited_ms)
+                .unwrap_or(u32::MAX)
+                .saturating_add(SOLUTION_LATENCY_MS),
+        )
+    }
+
+    fn give_up_noise(
+        &mut self,
+        now_ms: u64,
+        stats: &mut DrainStats,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) {
+        let len = self.splitter.unfinished_len();
+        match self.unfinished {
+            _ if len == 0 => self.unfinished = None,
+            Some(before) if before.len == len => {
+                if now_ms.saturating_sub(before.since_ms) < UNFINISHED_MS_MAX {
+                    return;
+                }
+                self.unfinished = None;
+                let Self {
+                    splitter,
+                    tracker,
+                    port,
+                    ..
+                } = self;
+                splitter.give_up_unfinished(&mut |frame| {
+                    port.hear(&frame, now_ms);
+                    tracker.hear(&frame, None, &mut |event| {
+                        stats.epochs += 1;
+                        sink(event);
+                    });
+                });
+            }
+            _ => {
+                self.unfinished = Some(Unfinished {
+                    len,
+                    since_ms: now_ms,
+                })
+            }
+        }
+    }
+
+    /// The available count; `None` when it cannot be true.
+    fn read_available(&mut self) -> Result<Option<usize>, SensorError<I::Error>> {
+        let mut count = [0; 2];
+        self.i2c
+            .write_read(self.address, &[REG_AVAILABLE], &mut count)
+            .map_err(|source| SensorError::bus(REG_AVAILABLE, source))?;
+        // The top bit is known to be set falsely while the rest of the count is right.
+        let available = usize::from(u16::from_be_bytes(count) & 0x7fff);
+        Ok((available <= BUFFER_LEN).then_some(available))
+    }
+
+    fn configure(
+        &mut self,
+        now_ms: u64,
+        stats: &mut DrainStats,
+    ) -> Result<(), SensorError<I::Error>> {
+        let Action { messages } = self.port.advance(now_ms);
+        for message in messages.iter().flatten() {
+            self.write_message(message)?;
+            stats.configured += 1;
+        }
+        Ok(())
+    }
+
+    fn write_message(&mut self, message: &Message) -> Result<(), SensorError<I::Error>> {
+        let mut rest = message.as_bytes();
+        while !rest.is_empty() {
+            let whole = rest.len().min(self.chunk_len);
+            // A single byte left over would be taken as a register number.
+            let piece_len = if rest.len() - whole == 1 {
+                whole - 1
+            } else {
+                whole
+            };
+            let (piece, tail) = rest.split_at(piece_len);
+            self.i2c
+                .write(self.address, piece)
+                .map_err(|source| SensorError::bus(REG_STREAM, source))?;
+            rest = tail;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
