@@ -118,6 +118,11 @@ impl EpochTracker {
         {
             return;
         }
+        // Before the receiver knows the time, an NMEA epoch and its NAV-PVT cannot be matched by
+        // it. One missing fix is reported for both.
+        let said_without_time = self
+            .open
+            .is_some_and(|open| open.reported && open.tod_ms.is_none());
         // An open NMEA epoch of an earlier time ended without its NAV-PVT. It is judged by the
         // NAV-PVT before, and reported first, because it is older.
         match (self.open, pvt.utc_ms) {
@@ -142,7 +147,13 @@ impl EpochTracker {
         };
         if !self.was_reported(epoch) {
             self.last_reported = Some(epoch);
-            sink(judge_pvt(pvt, epoch, self.rules));
+            let event = judge_pvt(pvt, epoch, self.rules);
+            if !(said_without_time && matches!(event, GnssEvent::NoFix(_))) {
+                sink(event);
+            }
+        }
+        if said_without_time {
+            self.open = None;
         }
     }
 

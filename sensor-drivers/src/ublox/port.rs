@@ -10,7 +10,8 @@
 //!                 AwaitPvt --3 s without NAV-PVT--> Nmea --60 s--> Idle
 //!                    | NAV-PVT (from any state)      (NMEA is switched on if it is silent)
 //!                    v
-//!                  Ubx  NMEA off; again if it comes back; 3 s without NAV-PVT --> Idle
+//!                  Ubx  NMEA off, again if it stays; NMEA in place of NAV-PVT, or 3 s
+//!                       without NAV-PVT --> Modern
 //! ```
 
 use crate::gnss::stream::Frame;
@@ -259,13 +260,20 @@ impl Port {
         } else {
             RETRY_MS
         };
-        let nmea_is_back = self
+        let back_at_ms = self
             .nmea_at_ms
-            .is_some_and(|at_ms| at_ms >= asked_ms.saturating_add(pause_ms));
-        if nmea_is_back {
-            self.ask_quiet(now_ms)
-        } else {
-            Action::default()
+            .filter(|at_ms| *at_ms >= asked_ms + pause_ms);
+        match back_at_ms {
+            // NMEA in place of NAV-PVT: the receiver is back at its defaults. To switch NMEA off
+            // here would leave it silent.
+            Some(back_at_ms) if !self.pvt_since(back_at_ms) => self.ask_modern(now_ms),
+            Some(_) => self.ask_quiet(now_ms),
+            None => {
+                if now_ms >= asked_ms + pause_ms {
+                    self.quiet_tries = 0;
+                }
+                Action::default()
+            }
         }
     }
 }

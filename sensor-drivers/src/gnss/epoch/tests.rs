@@ -384,3 +384,22 @@ fn a_void_rmc_gives_no_time_and_an_active_one_a_coarse_one() {
     };
     assert_eq!(time('A'), Some(GnssEvent::Time(expected)));
 }
+
+#[test]
+fn a_missing_fix_without_a_time_is_reported_once_for_both_languages() {
+    let mut heard = Heard::new(RULES);
+    let searching = Pvt {
+        fix_type: 0,
+        flags: 0,
+        valid: 0,
+        ..GOOD
+    };
+    for itow_ms in [1000, 2000, 3000] {
+        heard.nmea(&["GPRMC,,V,,,,,,,,,,N", "GPGGA,,,,,,0,,,,,,,,"]);
+        heard.pvt(Pvt {
+            itow_ms,
+            ..searching
+        });
+    }
+    assert_eq!(heard.finish().verdicts(), [Err(NoFixReason::Searching); 3]);
+}

@@ -1,0 +1,355 @@
+//! Scenario files: which chips are on the simulated bus, and what happens to them.
+//!
+//! Promises: unknown keys, impossible values and missing files are refused with one sentence that
+//! names file, key, value and what is allowed; a scenario whose truth file exists goes on where
+//! that file ends. Never: a silent default for a value that was given.
+//!
+//! ```toml
+//! speed_x = 60.0                 # virtual seconds per real second; default 1
+//! seed = 7                       # of all noise; default 0
+//! truth_file = "truth.jsonl"     # relative to this file; without it nothing is recorded
+//!
+//! [[chip]]
+//! kind = "tmp117"
+//! address = 0x48
+//! base_deg_c = -18.0             # middle of the saw-tooth
+//! amplitude_deg_c = 2.0          # from the middle to the top; default 0
+//! period_s = 1800.0              # default 1800
+//! noise_lsb_rms = 1.0            # in 1/128 degC; default 0
+//!
+//! [[chip.event]]                 # times count from the scenario's start
+//! kind = "runaway"               # steady rise, then back at the same rate
+//! at_s = 30.0
+//! rate_deg_c_per_min = 2.0
+//! until_s = 600.0
+//!
+//! [[chip.event]]
+//! kind = "door"                  # at_s, for_s, rise_deg_c
+//! at_s = 900.0
+//! for_s = 120.0
+//! rise_deg_c = 8.0
+//! # also: "noack" (at_s, for_s), "freeze" (at_s, for_s), "brownout" (at_s)
+//!
+//! [[chip]]
+//! kind = "ublox"
+//! address = 0x42
+//! replay = "drive.log"           # a recorded log, played unconverted ...
+//! replay_lossless = true         # default; false drops what a late host misses
+//!
+//! [[chip]]
+//! kind = "ublox"
+//! address = 0x43
+//! generation = "m10"             # default; "m8" is configured by the older messages
+//! event = [{ kind = "reset", at_s = 300.0 }]        # also "noack" (at_s, for_s)
+//! [chip.route]                   # ... or a generated drive
+//! start_lat_deg = 52.52
+//! start_lon_deg = 13.40
+//! cruise_m_s = 22.0              # default 22
+//! cold_start_s = 30              # without fix and UTC; default 0
+//! start_utc_unix_s = 1799049600  # UTC at the scenario's start; default 2027-01-04T08:00:00Z
+//! tunnel = [{ at_s = 120.0, for_s = 40.0 }]
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::bus::{SimBus, SimBusError, SimChip};
+use super::clock::SimClock;
+use super::log::RecordedLog;
+use super::route::Route;
+use super::tmp117::SimTmp117;
+use super::truth::{TruthFile, TruthHeader, TruthPast};
+use super::ublox::{Generation, SimUblox, Source};
+use super::{SimWorld, Window};
+
+mod check;
+mod file;
+use check::Refusal;
+
+/// A scenario cannot be used. Only a person can help.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not TOML, an unknown key, a missing key or a wrong type.
+    #[error("{path}: {message}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what, with the keys that are allowed.
+        message: String,
+    },
+    /// A value that is not allowed.
+    #[error("{path}: {key} = {value} is not allowed: use {allowed}")]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: String,
+        /// What it says.
+        value: String,
+        /// What it may say.
+        allowed: &'static str,
+    },
+    /// The truth file belongs to another run of the machine.
+    #[error(
+        "{path}: written in another boot (it begins at {t0_real_ms} ms, the machine is up for \
+         {now_ms} ms): move it away to begin anew"
+    )]
+    OtherBoot {
+        /// The truth file.
+        path: PathBuf,
+        /// Real boot time in its first line.
+        t0_real_ms: u64,
+        /// Real boot time at loading.
+        now_ms: u64,
+    },
+}
+
+/// A scenario file that has been read and checked.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    path: PathBuf,
+    speed_x: f64,
+    seed: u64,
+    truth_file: Option<PathBuf>,
+    chips: Vec<ChipPlan>,
+}
+
+#[derive(Debug, Clone)]
+struct ChipPlan {
+    address: u8,
+    silent: Vec<Window>,
+    part: PartPlan,
+}
+
+#[derive(Debug, Clone)]
+enum PartPlan {
+    Tmp117 {
+        profile: super::profile::Profile,
+        brown_outs_ms: Vec<u64>,
+    },
+    Ublox {
+        source: SourcePlan,
+        generation: Generation,
+        resets_ms: Vec<u64>,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum SourcePlan {
+    Replay { log: RecordedLog, lossless: bool },
+    Route(super::route::RouteSettings),
+}
+
+impl Scenario {
+    /// Reads a scenario and builds its world at the real boot time `boottime_now_ms`.
+    ///
+    /// # Errors
+    /// See [`ScenarioError`].
+    pub fn load(path: &Path, boottime_now_ms: u64) -> Result<SimWorld, ScenarioError> {
+        Self::read(path)?.build(boottime_now_ms)
+    }
+
+    /// Reads and checks a scenario and the logs it names, and touches nothing.
+    ///
+    /// # Errors
+    /// See [`ScenarioError`].
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let text = std::fs::read_to_string(path).map_err(|source| file_error(path, source))?;
+        let file: file::ScenarioFile =
+            toml::from_str(&text).map_err(|error| ScenarioError::Syntax {
+                path: path.into(),
+                message: error.to_string(),
+            })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let refuse = |refusal: Refusal| {
+            let Refusal {
+                key,
+                value,
+                allowed,
+            } = refusal;
+            ScenarioError::Value {
+                path: path.into(),
+                key,
+                value,
+                allowed,
+            }
+        };
+        check::world(&file).map_err(refuse)?;
+        let chips = file
+            .chip
+            .iter()
+            .enumerate()
+            .map(|(index, chip)| match chip {
+                file::ChipFile::Tmp117(chip) => {
+                    check::tmp117(index, chip, file.seed).map_err(refuse)
+                }
+                file::ChipFile::Ublox(chip) => {
+                    let log = chip
+                        .replay
+                        .as_ref()
+                        .map(|replay| read_log(&folder.join(replay)));
+                    check::ublox(index, chip, log.transpose()?, file.seed).map_err(refuse)
+                }
+            });
+        Ok(Self {
+            path: path.into(),
+            speed_x: file.speed_x,
+            seed: file.seed,
+            truth_file: file.truth_file.as_ref().map(|truth| folder.join(truth)),
+            chips: chips.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Builds the world at the real boot time `now_ms`, taking up an existing truth file.
+    ///
+    /// # Errors
+    /// The truth file cannot be used.
+    pub fn build(&self, now_ms: u64) -> Result<SimWorld, ScenarioError> {
+        let (truth, past) = self.open_truth(now_ms)?;
+        let (t0_virtual_ms, t0_real_ms) = past.as_ref().map_or((now_ms, now_ms), |past| {
+            (past.header.t0_virtual_ms, past.header.t0_real_ms)
+        });
+        let clock = SimClock::new(t0_virtual_ms, t0_real_ms, self.speed_x);
+        let virtual_now_ms = clock.virtual_ms(now_ms);
+        let bus = SimBus::new(virtual_now_ms, truth);
+        for plan in &self.chips {
+            let chip = plan.chip(t0_virtual_ms, virtual_now_ms, past.as_ref());
+            let silent = plan
+                .silent
+                .iter()
+                .map(|window| later(*window, t0_virtual_ms))
+                .collect();
+            bus.attach(plan.address, chip, silent);
+        }
+        Ok(SimWorld { bus, clock })
+    }
+
+    fn open_truth(&self, now_ms: u64) -> Result<(TruthFile, Option<TruthPast>), ScenarioError> {
+        let Some(path) = &self.truth_file else {
+            return Ok((TruthFile::none(), None));
+        };
+        let (mut truth, past) = TruthFile::open(path).map_err(|source| file_error(path, source))?;
+        match &past {
+            Some(past) => self.check_past(path, past.header, now_ms)?,
+            None => {
+                let header = TruthHeader {
+                    scenario: 1,
+                    t0_virtual_ms: now_ms,
+                    t0_real_ms: now_ms,
+                    speed_x: self.speed_x,
+                    seed: self.seed,
+                };
+                truth.begin(header).map_err(|error| match error {
+                    SimBusError::TruthFile(kind) => file_error(path, kind.into()),
+                    other => file_error(path, io::Error::other(other)),
+                })?;
+            }
+        }
+        Ok((truth, past))
+    }
+
+    /// The line of virtual time and the noise may not change in the middle of a world.
+    fn check_past(
+        &self,
+        truth_path: &Path,
+        header: TruthHeader,
+        now_ms: u64,
+    ) -> Result<(), ScenarioError> {
+        if now_ms < header.t0_real_ms {
+            let (path, t0_real_ms) = (truth_path.into(), header.t0_real_ms);
+            return Err(ScenarioError::OtherBoot {
+                path,
+                t0_real_ms,
+                now_ms,
+            });
+        }
+        let allowed = "the value in the first line of the truth file, or another truth file";
+        let changed = [
+            (
+                "speed_x",
+                self.speed_x != header.speed_x,
+                self.speed_x.to_string(),
+            ),
+            ("seed", self.seed != header.seed, self.seed.to_string()),
+        ];
+        match changed.into_iter().find(|(_, differs, _)| *differs) {
+            Some((key, _, value)) => Err(ScenarioError::Value {
+                path: self.path.clone(),
+                key: key.into(),
+                value,
+                allowed,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ChipPlan {
+    fn chip(&self, t0_ms: u64, now_ms: u64, past: Option<&TruthPast>) -> Box<dyn SimChip> {
+        let later = |times_ms: &[u64]| times_ms.iter().map(|ms| t0_ms + ms).collect();
+        match &self.part {
+            PartPlan::Tmp117 {
+                profile,
+                brown_outs_ms,
+            } => Box::new(SimTmp117::new(
+                self.address,
+                profile.clone(),
+                t0_ms,
+                now_ms,
+                later(brown_outs_ms),
+            )),
+            PartPlan::Ublox {
+                source,
+                generation,
+                resets_ms,
+            } => Box::new(SimUblox::new(
+                self.address,
+                match source {
+                    SourcePlan::Replay { log, lossless } => Source::Replay {
+                        log: log.clone(),
+                        lossless: *lossless,
+                    },
+                    SourcePlan::Route(settings) => Source::Route(Route::new(settings.clone())),
+                },
+                *generation,
+                t0_ms,
+                now_ms,
+                past.and_then(|past| past.receiver(self.address)),
+                later(resets_ms),
+            )),
+        }
+    }
+}
+
+fn later(window: Window, by_ms: u64) -> Window {
+    Window {
+        from_ms: window.from_ms + by_ms,
+        to_ms: window.to_ms + by_ms,
+    }
+}
+
+fn file_error(path: &Path, source: io::Error) -> ScenarioError {
+    ScenarioError::File {
+        path: path.into(),
+        source,
+    }
+}
+
+fn read_log(path: &Path) -> Result<RecordedLog, ScenarioError> {
+    let bytes = std::fs::read(path).map_err(|source| file_error(path, source))?;
+    RecordedLog::parse(&bytes).ok_or_else(|| {
+        let reason = "no RMC, GGA or NAV-PVT to pace the replay by";
+        file_error(path, io::Error::new(io::ErrorKind::InvalidData, reason))
+    })
+}
+
+#[cfg(test)]
+mod tests;

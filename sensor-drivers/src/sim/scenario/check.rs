@@ -1,0 +1,318 @@
+//! From what is written to what is meant. Promises: a plan holds only values that make sense, and
+//! a refusal names the key with its place in the file. Never: a value bent into its range.
+
+use super::file::{RouteFile, ScenarioFile, Span, Tmp117Event, Tmp117File, UbloxEvent, UbloxFile};
+use super::{ChipPlan, PartPlan, SourcePlan};
+use crate::sim::Window;
+use crate::sim::log::RecordedLog;
+use crate::sim::profile::{Disturbance, Profile};
+use crate::sim::route::RouteSettings;
+use crate::sim::ublox::Generation;
+
+/// Ten years: far beyond any scenario, far below any overflow.
+const TIME_S_MAX: f64 = 315_360_000.0;
+
+pub(super) struct Refusal {
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) allowed: &'static str,
+}
+
+fn refusal(key: String, value: impl ToString, allowed: &'static str) -> Refusal {
+    Refusal {
+        key,
+        value: value.to_string(),
+        allowed,
+    }
+}
+
+/// A number in a range; not-a-number is in none.
+fn within(
+    place: &str,
+    key: &str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+    allowed: &'static str,
+) -> Result<f64, Refusal> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(refusal(format!("{place}{key}"), value, allowed))
+}
+
+fn deg_c(place: &str, key: &str, value: f64) -> Result<f64, Refusal> {
+    within(place, key, value, -250.0..=250.0, "-250 to 250 degC")
+}
+
+fn time_ms(place: &str, key: &str, value_s: f64) -> Result<u64, Refusal> {
+    let value_s = within(place, key, value_s, 0.0..=TIME_S_MAX, "0 to 315360000 s")?;
+    Ok((value_s * 1000.0).round() as u64)
+}
+
+fn window(place: &str, at_s: f64, for_s: f64) -> Result<Window, Refusal> {
+    let from_ms = time_ms(place, "at_s", at_s)?;
+    let for_s = within(
+        place,
+        "for_s",
+        for_s,
+        0.001..=TIME_S_MAX,
+        "0.001 to 315360000 s",
+    )?;
+    Ok(Window {
+        from_ms,
+        to_ms: from_ms + (for_s * 1000.0).round() as u64,
+    })
+}
+
+fn address(place: &str, address: u8) -> Result<u8, Refusal> {
+    if (0x08..=0x77).contains(&address) {
+        return Ok(address);
+    }
+    let key = format!("{place}address");
+    Err(refusal(
+        key,
+        format!("{address:#04x}"),
+        "a 7-bit address, 0x08 to 0x77",
+    ))
+}
+
+/// What concerns the file as a whole.
+pub(super) fn world(file: &ScenarioFile) -> Result<(), Refusal> {
+    within(
+        "",
+        "speed_x",
+        file.speed_x,
+        0.001..=100_000.0,
+        "0.001 to 100000",
+    )?;
+    if file.chip.is_empty() {
+        return Err(refusal("chip".into(), "[]", "at least one [[chip]]"));
+    }
+    let address_of = |chip: &super::file::ChipFile| match chip {
+        super::file::ChipFile::Tmp117(chip) => chip.address,
+        super::file::ChipFile::Ublox(chip) => chip.address,
+    };
+    let mut taken = Vec::new();
+    for (index, chip) in file.chip.iter().enumerate() {
+        let address = address_of(chip);
+        if taken.contains(&address) {
+            let key = format!("chip[{index}].address");
+            return Err(refusal(
+                key,
+                format!("{address:#04x}"),
+                "an address of its own",
+            ));
+        }
+        taken.push(address);
+    }
+    Ok(())
+}
+
+pub(super) fn tmp117(index: usize, file: &Tmp117File, seed: u64) -> Result<ChipPlan, Refusal> {
+    let place = format!("chip[{index}].");
+    let address = address(&place, file.address)?;
+    let mut silent = Vec::new();
+    let mut brown_outs_ms = Vec::new();
+    let mut profile = Profile {
+        base_deg_c: deg_c(&place, "base_deg_c", file.base_deg_c)?,
+        amplitude_deg_c: deg_c(&place, "amplitude_deg_c", file.amplitude_deg_c)?,
+        period_s: within(
+            &place,
+            "period_s",
+            file.period_s,
+            1.0..=TIME_S_MAX,
+            "at least 1 s",
+        )?,
+        noise_lsb_rms: within(
+            &place,
+            "noise_lsb_rms",
+            file.noise_lsb_rms,
+            0.0..=10_000.0,
+            "0 to 10000",
+        )?,
+        disturbances: Vec::new(),
+        frozen: Vec::new(),
+        seed,
+        stream: u64::from(address),
+    };
+    for (number, event) in file.event.iter().enumerate() {
+        let place = format!("{place}event[{number}].");
+        match *event {
+            Tmp117Event::Runaway {
+                at_s,
+                rate_deg_c_per_min,
+                until_s,
+            } => {
+                time_ms(&place, "at_s", at_s)?;
+                deg_c(&place, "rate_deg_c_per_min", rate_deg_c_per_min)?;
+                within(
+                    &place,
+                    "until_s",
+                    until_s,
+                    at_s..=TIME_S_MAX,
+                    "a time after at_s",
+                )?;
+                let change = Disturbance::Runaway {
+                    at_s,
+                    rate_deg_c_per_min,
+                    until_s,
+                };
+                profile.disturbances.push(change);
+            }
+            Tmp117Event::Door {
+                at_s,
+                for_s,
+                rise_deg_c,
+            } => {
+                window(&place, at_s, for_s)?;
+                deg_c(&place, "rise_deg_c", rise_deg_c)?;
+                profile.disturbances.push(Disturbance::Door {
+                    at_s,
+                    for_s,
+                    rise_deg_c,
+                });
+            }
+            Tmp117Event::Noack { at_s, for_s } => silent.push(window(&place, at_s, for_s)?),
+            Tmp117Event::Freeze { at_s, for_s } => {
+                profile.frozen.push(window(&place, at_s, for_s)?);
+            }
+            Tmp117Event::Brownout { at_s } => brown_outs_ms.push(time_ms(&place, "at_s", at_s)?),
+        }
+    }
+    Ok(ChipPlan {
+        address,
+        silent,
+        part: PartPlan::Tmp117 {
+            profile,
+            brown_outs_ms,
+        },
+    })
+}
+
+pub(super) fn ublox(
+    index: usize,
+    file: &UbloxFile,
+    log: Option<RecordedLog>,
+    seed: u64,
+) -> Result<ChipPlan, Refusal> {
+    let place = format!("chip[{index}].");
+    let address = address(&place, file.address)?;
+    let mut silent = Vec::new();
+    let mut resets_ms = Vec::new();
+    for (number, event) in file.event.iter().enumerate() {
+        let place = format!("{place}event[{number}].");
+        match *event {
+            UbloxEvent::Noack { at_s, for_s } => silent.push(window(&place, at_s, for_s)?),
+            UbloxEvent::Reset { at_s } => resets_ms.push(time_ms(&place, "at_s", at_s)?),
+        }
+    }
+    let (source, generation) = match (log, &file.route) {
+        (Some(log), None) => replay(&place, file, log)?,
+        (None, Some(route)) => {
+            if let Some(lossless) = file.replay_lossless {
+                let key = format!("{place}replay_lossless");
+                return Err(refusal(key, lossless, "it together with replay only"));
+            }
+            let settings = route_settings(&place, route, seed)?;
+            (
+                SourcePlan::Route(settings),
+                file.generation.unwrap_or(Generation::M10),
+            )
+        }
+        (Some(_), Some(_)) => {
+            return Err(refusal(
+                format!("{place}route"),
+                "(table)",
+                "replay or route, not both",
+            ));
+        }
+        (None, None) => {
+            return Err(refusal(
+                format!("{place}replay"),
+                "(absent)",
+                "replay or route",
+            ));
+        }
+    };
+    Ok(ChipPlan {
+        address,
+        silent,
+        part: PartPlan::Ublox {
+            source,
+            generation,
+            resets_ms,
+        },
+    })
+}
+
+/// A recording answers as its receiver would: not at all when there is no UBX in it.
+fn replay(
+    place: &str,
+    file: &UbloxFile,
+    log: RecordedLog,
+) -> Result<(SourcePlan, Generation), Refusal> {
+    if let Some(generation) = file.generation {
+        let value = format!("{generation:?}").to_lowercase();
+        return Err(refusal(
+            format!("{place}generation"),
+            value,
+            "it together with route only",
+        ));
+    }
+    let generation = if log.knows_ubx() {
+        Generation::Recording
+    } else {
+        Generation::Mute
+    };
+    let lossless = file.replay_lossless.unwrap_or(true);
+    Ok((SourcePlan::Replay { log, lossless }, generation))
+}
+
+fn route_settings(place: &str, file: &RouteFile, seed: u64) -> Result<RouteSettings, Refusal> {
+    let place = &format!("{place}route.");
+    let (lat, lon) = (file.start_lat_deg, file.start_lon_deg);
+    let utc_s = file.start_utc_unix_s;
+    if !(946_684_800..=4_102_444_800).contains(&utc_s) {
+        let key = format!("{place}start_utc_unix_s");
+        return Err(refusal(
+            key,
+            utc_s,
+            "946684800 to 4102444800, the years 2000 to 2099",
+        ));
+    }
+    let tunnel = |(number, span): (usize, &Span)| {
+        window(&format!("{place}tunnel[{number}]."), span.at_s, span.for_s)
+    };
+    Ok(RouteSettings {
+        start_lat_deg: within(
+            place,
+            "start_lat_deg",
+            lat,
+            -80.0..=80.0,
+            "-80 to 80 degrees",
+        )?,
+        start_lon_deg: within(
+            place,
+            "start_lon_deg",
+            lon,
+            -179.0..=179.0,
+            "-179 to 179 degrees",
+        )?,
+        cruise_m_s: within(
+            place,
+            "cruise_m_s",
+            file.cruise_m_s,
+            0.0..=60.0,
+            "0 to 60 m/s",
+        )?,
+        cold_start_s: file.cold_start_s,
+        tunnels: file
+            .tunnel
+            .iter()
+            .enumerate()
+            .map(tunnel)
+            .collect::<Result<_, _>>()?,
+        start_utc_ms: utc_s * 1000,
+        seed,
+    })
+}

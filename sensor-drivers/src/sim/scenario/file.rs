@@ -1,0 +1,129 @@
+//! The scenario file as it is written. Promises: every key that the format knows, and no other;
+//! defaults stand here, beside their fields. Never: a meaning; that is `check`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::sim::ublox::Generation;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScenarioFile {
+    #[serde(default = "real_time")]
+    pub(super) speed_x: f64,
+    #[serde(default)]
+    pub(super) seed: u64,
+    pub(super) truth_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) chip: Vec<ChipFile>,
+}
+
+fn real_time() -> f64 {
+    1.0
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum ChipFile {
+    Tmp117(Tmp117File),
+    Ublox(UbloxFile),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tmp117File {
+    pub(super) address: u8,
+    pub(super) base_deg_c: f64,
+    #[serde(default)]
+    pub(super) amplitude_deg_c: f64,
+    /// Half an hour, as cooling units do it.
+    #[serde(default = "half_an_hour_s")]
+    pub(super) period_s: f64,
+    #[serde(default)]
+    pub(super) noise_lsb_rms: f64,
+    #[serde(default)]
+    pub(super) event: Vec<Tmp117Event>,
+}
+
+fn half_an_hour_s() -> f64 {
+    1800.0
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum Tmp117Event {
+    Runaway {
+        at_s: f64,
+        rate_deg_c_per_min: f64,
+        until_s: f64,
+    },
+    Door {
+        at_s: f64,
+        for_s: f64,
+        rise_deg_c: f64,
+    },
+    Noack {
+        at_s: f64,
+        for_s: f64,
+    },
+    Freeze {
+        at_s: f64,
+        for_s: f64,
+    },
+    Brownout {
+        at_s: f64,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UbloxFile {
+    pub(super) address: u8,
+    pub(super) replay: Option<PathBuf>,
+    pub(super) replay_lossless: Option<bool>,
+    pub(super) route: Option<RouteFile>,
+    pub(super) generation: Option<Generation>,
+    #[serde(default)]
+    pub(super) event: Vec<UbloxEvent>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum UbloxEvent {
+    Noack { at_s: f64, for_s: f64 },
+    Reset { at_s: f64 },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteFile {
+    pub(super) start_lat_deg: f64,
+    pub(super) start_lon_deg: f64,
+    /// 79 km/h, a truck on the road.
+    #[serde(default = "truck_m_s")]
+    pub(super) cruise_m_s: f64,
+    #[serde(default)]
+    pub(super) cold_start_s: u64,
+    /// Behind every build date, so that receiver time is believed.
+    #[serde(default = "monday_morning_unix_s")]
+    pub(super) start_utc_unix_s: i64,
+    #[serde(default)]
+    pub(super) tunnel: Vec<Span>,
+}
+
+fn truck_m_s() -> f64 {
+    22.0
+}
+
+/// 2027-01-04T08:00:00Z
+fn monday_morning_unix_s() -> i64 {
+    1_799_049_600
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Span {
+    pub(super) at_s: f64,
+    pub(super) for_s: f64,
+}
