@@ -1,1 +1,439 @@
-//! deliver
+//! Delivery: everything from a sealed frame to its central acknowledgement, behind one door.
+//!
+//! Promises: a frame that was accepted and synced reaches the centre or stands in the loss ledger; it is
+//! freed by the central acknowledgement alone (by the broker's with [`AckLevel::Puback`]); opening never
+//! fails; live frames go first, the backlog never starves, alerts wait for neither.
+//!
+//! Never: reads a clock (time comes in as milliseconds of CLOCK_BOOTTIME), waits, or touches anything but
+//! the [`Disk`] it was given.
+//!
+//! The run loop calls [`Deliver::accept`] and [`Deliver::sync`] for what was sealed, [`Deliver::handle`] for
+//! what the link tells, then [`Deliver::poll`] until it gives nothing, and waits until
+//! [`Deliver::deadline`] or the next input.
+
+mod alarm;
+mod compose;
+mod config;
+mod receive;
+mod send;
+mod stats;
+
+use firmware_shared::id::{Lane, SeqRange, StreamId};
+use firmware_shared::message::LossReason;
+use firmware_shared::time::TimeAnchor;
+
+pub use alarm::{Alarm, AlarmKind};
+pub use compose::will;
+pub use config::{AckLevel, DeliverConfig, ProcessIdentity};
+pub use stats::{Counts, DeliverStats, LaneStats};
+
+use crate::forward::centre::Centre;
+use crate::forward::flow::{Flow, Item};
+use crate::forward::link::Connection;
+use crate::forward::pace::{Pace, Silence};
+use crate::forward::random::Random;
+use crate::spool::disk::Disk;
+use crate::spool::{EpochNote, Frame, PerLane, Place, Refused, Spool, SpoolEvent};
+use alarm::Alarms;
+use compose::{LossRound, Topics};
+use stats::Ages;
+
+/// Spool, ledger and forwarding behind one door.
+#[derive(Debug)]
+pub struct Deliver {
+    config: DeliverConfig,
+    identity: ProcessIdentity,
+    topics: Topics,
+    spool: Spool,
+    main: Flow,
+    alert: Flow,
+    /// Up to where the backlog of each lane was looked through.
+    cursors: PerLane<Place>,
+    health_turn: bool,
+    centre: Centre,
+    pace: Pace,
+    silence: Silence,
+    birth: BirthPlan,
+    losses: LossRound,
+    /// The boot whose anchors go out next.
+    anchors_next: Option<usize>,
+    status_ms: u64,
+    /// Refusals of intact frames, by stream and first number.
+    refusals: Vec<(StreamId, u64, u8)>,
+    closing: Closing,
+    random: Random,
+    token: u64,
+    alarms: Alarms,
+    counts: Counts,
+    acked: PerLane<u64>,
+    ages: PerLane<Ages>,
+    opened_ms: u64,
+    now_ms: u64,
+    state_dirty_since_ms: Option<u64>,
+    disk_retry_ms: u64,
+}
+
+/// How old a loss that the run loop reports may get before it is written down, ms.
+const LOSS_LAZY_MS: u64 = 1_000;
+
+/// Where the births of the current connection stand.
+#[derive(Debug, Default)]
+struct BirthPlan {
+    /// When the next one is due.
+    due_ms: Option<u64>,
+    /// When the last one went out.
+    sent_ms: Option<u64>,
+    /// When the backlog begins without an answer.
+    gate_ms: Option<u64>,
+    /// Births since the last answer.
+    unanswered: u32,
+    was_answered: bool,
+    /// Older epochs that did not fit into the last one.
+    left_out: bool,
+}
+
+/// Where a clean stop stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// None was asked for.
+    No,
+    /// The last word is to be said.
+    Goodbye,
+    /// It is under way.
+    Said,
+    /// The broker took it, or there was nobody to say it to.
+    Done,
+}
+
+impl Deliver {
+    /// Opens the spool and begins. A disk that cannot be used gives RAM mode and an alarm.
+    #[must_use]
+    pub fn open(
+        config: DeliverConfig,
+        identity: ProcessIdentity,
+        disk: Box<dyn Disk>,
+        now_ms: u64,
+    ) -> Self {
+        let mut random = Random::new(config.seed);
+        let mut alarms = Alarms::default();
+        let note = EpochNote {
+            boot_id: identity.boot_id,
+            tail_at_most: identity.tail_at_most,
+        };
+        let limits = config.spool.clone();
+        let spool = Spool::open(disk, limits, identity.epoch, note, random.next_u64());
+        let topics = Topics::new(&config.prefix, &identity);
+        if topics.is_none() {
+            let text = format!("the topic prefix {:?} cannot be used", config.prefix);
+            alarms.raise(AlarmKind::BadPrefix, text);
+        }
+        let has_anchors = !spool.book().boots.is_empty();
+        let mut deliver = Self {
+            main: Flow::new(Connection::Main, config.window, config.awaiting_max),
+            alert: Flow::new(Connection::Alert, config.alert_window, config.awaiting_max),
+            cursors: PerLane::from_fn(|_| Place::default()),
+            health_turn: false,
+            centre: Centre::default(),
+            pace: Pace::new(config.resend_ms_min, config.resend_ms_max),
+            silence: Silence::new(config.centre_silent_ms),
+            birth: BirthPlan::default(),
+            losses: LossRound::default(),
+            anchors_next: has_anchors.then_some(0),
+            status_ms: now_ms.saturating_add(config.status_ms),
+            refusals: Vec::new(),
+            closing: Closing::No,
+            random,
+            token: 0,
+            alarms,
+            counts: Counts::default(),
+            acked: PerLane::from_fn(|_| 0),
+            ages: PerLane::from_fn(|_| Ages::default()),
+            opened_ms: now_ms,
+            now_ms,
+            state_dirty_since_ms: None,
+            disk_retry_ms: now_ms.saturating_add(config.disk_retry_ms),
+            topics: topics.unwrap_or_else(Topics::none),
+            config,
+            identity,
+            spool,
+        };
+        deliver.hear_spool();
+        deliver
+    }
+
+    /// Takes a sealed frame. Alerts are durable when this returns, the others after [`Deliver::sync`].
+    pub fn accept(&mut self, now_ms: u64, frame: Frame) {
+        self.tick(now_ms);
+        let (stream, range, lane) = (frame.stream, frame.range, frame.stream.lane);
+        let appended = self.spool.append(&frame);
+        if lane == Lane::Alert {
+            self.spool.sync_lane(lane);
+        }
+        match appended {
+            Ok(place) => {
+                self.ages.get_mut(lane).note(range.next_seq(), now_ms);
+                self.queue_live(place, stream, range);
+            }
+            Err(Refused::Length(len)) => {
+                self.spool.lose(stream, range, LossReason::Corrupt);
+                let text = format!("{lane} {range}: {len} bytes are too long for a frame");
+                self.alarms.raise(AlarmKind::FrameRefused, text);
+            }
+            Err(Refused::Epoch(epoch)) => {
+                let text = format!("{lane} {range}: epoch {epoch} is not this process");
+                self.alarms.raise(AlarmKind::FrameRefused, text);
+            }
+        }
+        self.hear_spool();
+    }
+
+    /// Makes everything that was accepted durable.
+    pub fn sync(&mut self, now_ms: u64) {
+        self.tick(now_ms);
+        self.spool.sync();
+        self.hear_spool();
+    }
+
+    /// Numbers that were issued but whose record could not be queued.
+    pub fn lose(&mut self, stream: StreamId, range: SeqRange, reason: LossReason) {
+        self.spool.lose(stream, range, reason);
+        // Sooner than acknowledgements, but not one write per number while a queue overflows.
+        let lead_ms = self.config.state_lazy_ms.saturating_sub(LOSS_LAZY_MS);
+        let since_ms = self.now_ms.saturating_sub(lead_ms);
+        let dirty_ms = self.state_dirty_since_ms.unwrap_or(since_ms);
+        self.state_dirty_since_ms = Some(dirty_ms.min(since_ms));
+    }
+
+    /// What the sequencer has issued so far.
+    pub fn note_next_seq(&mut self, lane: Lane, next_seq: u64) {
+        let epoch = self.identity.epoch;
+        if let Some(stream) = self
+            .spool
+            .book_unwritten_mut()
+            .stream_mut(StreamId { epoch, lane })
+        {
+            stream.issued_next_seq = stream.issued_next_seq.max(next_seq);
+        }
+    }
+
+    /// A time anchor of this boot; it goes to the centre and is kept while records of the boot are.
+    pub fn anchor(&mut self, anchor: TimeAnchor) {
+        self.spool.anchor(anchor);
+        self.anchors_next = Some(0);
+    }
+
+    /// When [`Deliver::poll`] should be called again if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        let state_ms = self
+            .state_dirty_since_ms
+            .map(|since_ms| since_ms.saturating_add(self.config.state_lazy_ms));
+        let retry_ms = self.spool.is_in_ram().then_some(self.disk_retry_ms);
+        let times = [state_ms, retry_ms, self.silence.silent_ms()];
+        let link = self
+            .main_deadlines()
+            .into_iter()
+            .chain(self.alert_deadlines());
+        // What is due already waits for an event, not for time.
+        let later = times
+            .into_iter()
+            .chain(link)
+            .flatten()
+            .filter(|at_ms| *at_ms > self.now_ms);
+        later.min()
+    }
+
+    /// What should become alerts since the last call.
+    pub fn take_alarms(&mut self) -> Vec<Alarm> {
+        self.alarms.take()
+    }
+
+    /// How delivery is doing.
+    #[must_use]
+    pub fn stats(&self) -> DeliverStats {
+        let lane_stats = PerLane::from_fn(|lane| self.lane_stats(lane));
+        DeliverStats {
+            lanes: lane_stats,
+            mode: if self.spool.is_in_ram() {
+                "ram"
+            } else {
+                "disk"
+            },
+            oldest_unacked_ms: self.oldest_unacked_ms(),
+            open_epochs: self.spool.book().epochs.len() as u64,
+            open_losses: self.spool.book().losses().len() as u64,
+            connected: self.main.session().is_some(),
+            alert_connected: self.alert.session().is_some(),
+            in_flight: (self.main.in_flight_count() + self.alert.in_flight_count()) as u64,
+            awaiting: (self.main.awaiting_count() + self.alert.awaiting_count()) as u64,
+            ack_latency_ms: self.pace.ack_latency_ms(),
+            alarms: self.alarms.standing(),
+            counts: self.counts,
+        }
+    }
+
+    /// A clean stop: everything accepted is durable, the numbers are final, the last word is queued.
+    pub fn close(&mut self, now_ms: u64) {
+        self.tick(now_ms);
+        self.spool.close();
+        self.hear_spool();
+        if self.closing == Closing::No {
+            self.closing = Closing::Goodbye;
+        }
+    }
+
+    /// Whether a clean stop has nothing more to say to the link.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match self.closing {
+            Closing::No => false,
+            Closing::Goodbye | Closing::Said => self.main.session().is_none(),
+            Closing::Done => self.alert.session().is_none() || self.alert.is_idle(),
+        }
+    }
+
+    fn lane_stats(&self, lane: Lane) -> LaneStats {
+        let counts = self.spool.counts(lane);
+        let book = self.spool.book();
+        let id = |epoch| StreamId { epoch, lane };
+        let held = book
+            .epochs
+            .iter()
+            .map(|entry| self.spool.held_hull(id(entry.epoch)));
+        LaneStats {
+            bytes: self.spool.bytes(lane),
+            frames: self.spool.frames(lane),
+            unacked: held.flatten().map(|range| range.count()).sum(),
+            accepted: counts.accepted,
+            acked: *self.acked.get(lane),
+            evicted: counts.evicted,
+            corrupt: counts.corrupt,
+            disk_errors: counts.disk_errors,
+            next_seq: book
+                .stream(id(self.identity.epoch))
+                .map_or(0, |s| s.issued_next_seq),
+        }
+    }
+
+    fn oldest_unacked_ms(&self) -> u64 {
+        let mut oldest_ms = None;
+        for entry in &self.spool.book().epochs {
+            for lane in Lane::ALL {
+                let id = StreamId {
+                    epoch: entry.epoch,
+                    lane,
+                };
+                let Some(first) = self.spool.held_hull(id).first().copied() else {
+                    continue;
+                };
+                // Records of an earlier process are at least as old as this one.
+                let since_ms = if entry.epoch == self.identity.epoch {
+                    self.ages.get(lane).of(first.first_seq)
+                } else {
+                    Some(self.opened_ms)
+                };
+                oldest_ms = oldest_ms.min(since_ms).or(since_ms).or(oldest_ms);
+            }
+        }
+        oldest_ms.map_or(0, |since_ms| self.now_ms.saturating_sub(since_ms))
+    }
+
+    fn flow_mut(&mut self, connection: Connection) -> &mut Flow {
+        match connection {
+            Connection::Main => &mut self.main,
+            Connection::Alert => &mut self.alert,
+        }
+    }
+
+    fn flow_of_lane(&mut self, lane: Lane) -> &mut Flow {
+        match lane {
+            Lane::Alert => &mut self.alert,
+            Lane::Telemetry | Lane::Health => &mut self.main,
+        }
+    }
+
+    /// Whether frames of the connection may go out: the main one says its birth first.
+    fn is_open(&self, connection: Connection) -> bool {
+        match connection {
+            Connection::Main => self.main.session().is_some() && self.birth.sent_ms.is_some(),
+            Connection::Alert => self.alert.session().is_some(),
+        }
+    }
+
+    fn queue_live(&mut self, place: Option<Place>, stream: StreamId, range: SeqRange) {
+        let lane = stream.lane;
+        let connection = match lane {
+            Lane::Alert => Connection::Alert,
+            Lane::Telemetry | Lane::Health => Connection::Main,
+        };
+        let Some(place) = place.filter(|_| self.is_open(connection)) else {
+            return;
+        };
+        let item = Item {
+            stream,
+            range,
+            place,
+        };
+        if let Some(fallen) = self.flow_mut(connection).push_live(item) {
+            self.hand_back(&fallen);
+        }
+    }
+
+    /// The backlog will find this frame again.
+    fn hand_back(&mut self, item: &Item) {
+        let cursor = self.cursors.get_mut(item.stream.lane);
+        *cursor = (*cursor).min(item.place);
+    }
+
+    /// Time passes.
+    fn tick(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        let dirty_since_ms = self.state_dirty_since_ms.unwrap_or(self.now_ms);
+        self.state_dirty_since_ms = self.spool.is_dirty().then_some(dirty_since_ms);
+        let due_ms = dirty_since_ms.saturating_add(self.config.state_lazy_ms);
+        if self.spool.is_dirty() && due_ms <= self.now_ms {
+            self.spool.write_dirty_state();
+            self.state_dirty_since_ms = None;
+        }
+        if self.spool.is_in_ram() && self.disk_retry_ms <= self.now_ms {
+            self.spool.try_return_to_disk();
+            self.disk_retry_ms = self.now_ms.saturating_add(self.config.disk_retry_ms);
+        }
+        let waits = self.main.awaiting_count() + self.alert.awaiting_count() > 0;
+        let central = self.config.ack_level == AckLevel::Central;
+        self.silence.note_waiting(self.now_ms, waits && central);
+        if self.silence.falls_silent(self.now_ms) {
+            let seconds = self.config.centre_silent_ms / 1_000;
+            let text = format!("the centre has acknowledged nothing for {seconds} s");
+            self.alarms.raise(AlarmKind::CentreSilent, text);
+        }
+        self.hear_spool();
+    }
+
+    /// Makes alarms of what happened in the spool.
+    fn hear_spool(&mut self) {
+        for event in self.spool.take_events() {
+            match event {
+                SpoolEvent::Degraded(why) => {
+                    let text = format!("the spool's disk cannot be used, frames are in RAM: {why}");
+                    self.alarms.raise(AlarmKind::SpoolDegraded, text);
+                }
+                SpoolEvent::Recovered => {
+                    let text = "the spool's disk can be used again";
+                    self.alarms.clear(AlarmKind::SpoolDegraded, text);
+                }
+                SpoolEvent::Corrupt { place, numbers } => {
+                    let text = format!("damage in {place}; {numbers} records are lost by it");
+                    self.alarms.raise(AlarmKind::SpoolCorrupt, text);
+                }
+                SpoolEvent::Evicted { lane, numbers } => {
+                    let text = format!("the {lane} spool is full; {numbers} old records made room");
+                    self.alarms.raise(AlarmKind::Evicting, text);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! What the link tells, and what the centre says.
+//!
+//! Promises: the broker's acknowledgement frees nothing (except with [`AckLevel::Puback`]); the centre's is
+//! judged before it is believed, and applied before anything is freed; a refused frame is checked, sent
+//! again at most three times, then lost on record; a clash is kept, told, and blocks nobody. Never: a panic
+//! or a release on arbitrary bytes.
+
+use firmware_shared::id::{Lane, SeqRange, StreamId};
+use firmware_shared::message::{Ack, AckEntry, LossReason, Message, MessageKind, Nack, NackReason};
+
+use super::{AckLevel, AlarmKind, BirthPlan, Closing, Deliver};
+use crate::forward::centre::Verdict;
+use crate::forward::flow::{Cargo, Item, Sent};
+use crate::forward::link::{Connection, LinkEvent, Session};
+use crate::spool::{Ending, PerLane, Place};
+
+/// How often an intact frame that the centre refuses is sent again.
+const REFUSALS_MAX: u8 = 3;
+/// Refused frames that are remembered; the oldest is forgotten first and starts over.
+const REFUSED_MAX: usize = 256;
+
+impl Deliver {
+    /// Takes what the link tells.
+    pub fn handle(&mut self, now_ms: u64, event: LinkEvent) {
+        self.tick(now_ms);
+        match event {
+            LinkEvent::Connected(session) => self.connected(session),
+            LinkEvent::Disconnected(session) => self.disconnected(session),
+            LinkEvent::PubAck { session, token } => self.puback(session, token),
+            LinkEvent::TooLarge { session, token } => self.too_large(session, token),
+            LinkEvent::Received { payload } => self.received(&payload),
+        }
+        // What was freed or begins to wait counts from this moment.
+        self.tick(now_ms);
+    }
+
+    fn connected(&mut self, session: Session) {
+        self.flow_mut(session.connection).connect(session.number);
+        match session.connection {
+            Connection::Alert => {
+                self.counts.alert_connections += 1;
+                self.cursors.alert = Place::default();
+            }
+            Connection::Main => {
+                self.counts.connections += 1;
+                self.cursors = PerLane {
+                    alert: self.cursors.alert,
+                    ..PerLane::default()
+                };
+                self.birth = BirthPlan {
+                    due_ms: Some(self.now_ms),
+                    gate_ms: Some(self.now_ms.saturating_add(self.config.backlog_wait_ms)),
+                    ..BirthPlan::default()
+                };
+                self.losses.restart();
+                if !self.spool.book().boots.is_empty() {
+                    self.anchors_next = Some(0);
+                }
+            }
+        }
+    }
+
+    fn disconnected(&mut self, session: Session) {
+        if !self.flow_mut(session.connection).is_session(session) {
+            return;
+        }
+        self.flow_mut(session.connection).disconnect();
+        if session.connection == Connection::Main {
+            self.birth = BirthPlan::default();
+            if self.closing == Closing::Said {
+                self.closing = Closing::Goodbye;
+            }
+        }
+    }
+
+    fn puback(&mut self, session: Session, token: u64) {
+        let flow = self.flow_mut(session.connection);
+        let Some(cargo) = Some(flow)
+            .filter(|flow| flow.is_session(session))
+            .and_then(|flow| flow.landed(token))
+        else {
+            return;
+        };
+        let by_broker = self.config.ack_level == AckLevel::Puback;
+        match cargo {
+            Cargo::Frame(sent) if by_broker => {
+                self.take_range(sent.item.stream, sent.item.range);
+                self.settle();
+            }
+            Cargo::Frame(mut sent) => {
+                sent.resend_ms = self.now_ms.saturating_add(self.pace.wait_ms(sent.resends));
+                if let Some(fallen) = self.flow_mut(session.connection).await_centre(sent) {
+                    self.hand_back(&fallen.item);
+                }
+            }
+            Cargo::Losses(losses) if by_broker => {
+                for loss in losses {
+                    match loss.range() {
+                        Some(range) => self.take_range(loss.stream(), range),
+                        None => self.take_tail(loss.stream()),
+                    }
+                }
+                self.settle();
+            }
+            Cargo::Goodbye => self.closing = Closing::Done,
+            Cargo::Nothing | Cargo::Report | Cargo::Losses(_) => {}
+        }
+    }
+
+    fn too_large(&mut self, session: Session, token: u64) {
+        let flow = self.flow_mut(session.connection);
+        if !flow.is_session(session) {
+            return;
+        }
+        if let Some(Cargo::Frame(sent)) = flow.landed(token) {
+            // It would end every connection that tries to send it.
+            self.spool.lose_damaged(sent.item.stream, sent.item.range);
+        }
+    }
+
+    fn received(&mut self, payload: &[u8]) {
+        let kind = firmware_shared::message::open(payload).map(|(kind, _)| kind);
+        match kind {
+            Ok(kind) if kind == MessageKind::Ack as u8 => match Ack::decode(payload) {
+                Ok(ack) => self.ack(&ack),
+                Err(_) => self.counts.garbage += 1,
+            },
+            Ok(kind) if kind == MessageKind::Nack as u8 => match Nack::decode(payload) {
+                Ok(nack) => self.nack(&nack),
+                Err(_) => self.counts.garbage += 1,
+            },
+            _ => self.counts.garbage += 1,
+        }
+    }
+
+    fn ack(&mut self, ack: &Ack) {
+        let foreign = |pinned| pinned != ack.central_id;
+        if self.spool.book().central_id.is_some_and(foreign) {
+            return self.ignore_foreign(ack.central_id);
+        }
+        if let Some(entry) = ack.entries.iter().find(|entry| self.is_beyond(entry)) {
+            let text = format!(
+                "an acknowledgement of {} of epoch {} names numbers that were never issued",
+                entry.lane, entry.epoch
+            );
+            self.counts.acks_ignored += 1;
+            return self.alarms.raise(AlarmKind::AckBeyondSent, text);
+        }
+        let book = self.spool.book_unwritten_mut();
+        let (pinned, runs) = (book.central_id, book.runs_left.len());
+        let verdict = self
+            .centre
+            .judge(ack, &mut book.central_id, &mut book.runs_left);
+        if book.central_id != pinned || book.runs_left.len() != runs {
+            self.spool.write_state();
+        }
+        match verdict {
+            Verdict::Foreign => return self.ignore_foreign(ack.central_id),
+            Verdict::Old => {
+                self.counts.acks_ignored += 1;
+                return;
+            }
+            Verdict::Unproven => {
+                self.counts.acks_ignored += 1;
+                return self.plan_birth();
+            }
+            Verdict::Advance { unknown_run } => {
+                if unknown_run {
+                    self.plan_birth();
+                }
+                ack.entries.iter().for_each(|entry| self.advance(entry));
+            }
+            Verdict::Answer => {
+                self.birth.was_answered = true;
+                self.birth.unanswered = 0;
+                self.birth.due_ms = None;
+                ack.entries.iter().for_each(|entry| self.replace(entry));
+            }
+        }
+        self.counts.acks += 1;
+        if self.silence.note_ack(self.now_ms) {
+            let text = "the centre acknowledges again";
+            self.alarms.clear(AlarmKind::CentreSilent, text);
+            let until_ms = self.now_ms.saturating_add(self.pace.wait_ms(0));
+            self.main.postpone_resends(until_ms);
+        }
+        self.settle();
+    }
+
+    fn ignore_foreign(&mut self, central_id: u64) {
+        self.counts.acks_ignored += 1;
+        let text = format!("centre {central_id:016x} is not ours and acknowledges our records");
+        self.alarms.raise(AlarmKind::ForeignCentral, text);
+    }
+
+    /// Whether the entry names numbers that were never issued. Of a crashed epoch nobody knows how far
+    /// it came: a clone of this card may have gone on with it.
+    fn is_beyond(&self, entry: &AckEntry) -> bool {
+        let Some(known) = self.spool.book().epoch(entry.epoch) else {
+            return false;
+        };
+        let stream = known.lanes.get(entry.lane);
+        let end = match known.ending {
+            Ending::Crashed => return false,
+            Ending::Clean => stream.known_next_seq,
+            Ending::Unknown => stream.issued_next_seq,
+        };
+        entry.acknowledged().any(|range| range.next_seq() > end)
+    }
+
+    fn advance(&mut self, entry: &AckEntry) {
+        let Some(stream) = self.spool.book_unwritten_mut().stream_mut(entry.stream()) else {
+            return;
+        };
+        let before = stream.acked.count();
+        let changed = stream.advance(entry);
+        let added = stream.acked.count().saturating_sub(before);
+        stream.note_acked();
+        *self.acked.get_mut(entry.lane) += added;
+        if changed {
+            self.spool.note_change();
+        }
+    }
+
+    /// The centre's answer replaces what was known: what it no longer has is sent again or lost.
+    fn replace(&mut self, entry: &AckEntry) {
+        let id = entry.stream();
+        self.advance(entry);
+        let Some(stream) = self.spool.book_unwritten_mut().stream_mut(id) else {
+            return;
+        };
+        let tail = stream.tail;
+        let gone = stream.rewind(entry);
+        if stream.tail != tail {
+            self.spool.book_mut().note_loss();
+        }
+        let (Some(first), Some(last)) = (gone.first(), gone.last()) else {
+            return;
+        };
+        let Some(hull) = SeqRange::new(first.first_seq, last.last_seq) else {
+            return;
+        };
+        let held = self.spool.held(id, hull);
+        let mut lost = 0;
+        for range in &gone {
+            for missing in held.missing_in(*range).collect::<Vec<_>>() {
+                lost += missing.count();
+                self.spool
+                    .lose(id, missing, LossReason::ReleasedBeforeRestore);
+            }
+        }
+        self.spool.write_state();
+        *self.cursors.get_mut(id.lane) = Place::default();
+        let count: u64 = gone.iter().map(SeqRange::count).sum();
+        let text = format!(
+            "the centre asks again for {count} records of {} that it had; {lost} are gone here",
+            id.lane
+        );
+        self.alarms.raise(AlarmKind::CentreRestored, text);
+    }
+
+    fn take_range(&mut self, id: StreamId, range: SeqRange) {
+        let Some(stream) = self.spool.book_mut().stream_mut(id) else {
+            return;
+        };
+        let added = stream.take(range);
+        stream.note_acked();
+        *self.acked.get_mut(id.lane) += added;
+    }
+
+    fn take_tail(&mut self, id: StreamId) {
+        if let Some(stream) = self.spool.book_mut().stream_mut(id)
+            && let Some(tail) = &mut stream.tail
+        {
+            tail.acked = true;
+        }
+    }
+
+    /// Frees what is done.
+    fn settle(&mut self) {
+        let (now_ms, pace) = (self.now_ms, &mut self.pace);
+        for flow in [&mut self.main, &mut self.alert] {
+            let book = self.spool.book();
+            flow.settle(
+                |item| book.is_done(item.stream, item.range),
+                // A frame that was sent twice does not say which one was heard.
+                |sent: &Sent| {
+                    if sent.resends == 0 {
+                        pace.note_latency(now_ms.saturating_sub(sent.sent_ms));
+                    }
+                },
+            );
+        }
+        let epochs = self.spool.book().epochs.len();
+        self.spool.release();
+        if self.birth.left_out && self.spool.book().epochs.len() < epochs {
+            self.plan_birth();
+        }
+        let book = self.spool.book();
+        if let Some(running) = book.epoch(self.identity.epoch) {
+            for lane in Lane::ALL {
+                let upto = running.lanes.get(lane).acked.upto();
+                self.ages.get_mut(lane).forget_below(upto);
+            }
+        }
+        self.refusals.retain(|(stream, first_seq, _)| {
+            let acked = |s: &crate::spool::Stream| s.acked.contains(*first_seq);
+            !book.stream(*stream).is_none_or(acked)
+        });
+    }
+
+    fn nack(&mut self, nack: &Nack) {
+        let ours = self.spool.book().central_id == Some(nack.central_id);
+        let Some((stream, range)) = nack.frame.filter(|_| ours) else {
+            self.counts.acks_ignored += u64::from(!ours);
+            self.counts.nacks += u64::from(ours);
+            return;
+        };
+        self.counts.nacks += 1;
+        if self.spool.book().is_done(stream, range) {
+            return;
+        }
+        match nack.reason {
+            NackReason::Clash => self.clash(stream, range),
+            NackReason::Corrupt | NackReason::Undecodable => self.refused(stream, range),
+        }
+    }
+
+    /// Somebody else used our numbers. The frame stays, unsent; everything else goes on.
+    fn clash(&mut self, stream: StreamId, range: SeqRange) {
+        if self.spool.find(stream, range).is_none() {
+            return;
+        }
+        if let Some(numbers) = self.spool.book_unwritten_mut().stream_mut(stream) {
+            numbers.clash(range);
+        }
+        self.counts.clashes += 1;
+        let text = format!(
+            "the centre has other records under {} {range} of epoch {}",
+            stream.lane, stream.epoch
+        );
+        self.alarms.raise(AlarmKind::IdentityClash, text);
+        self.settle();
+    }
+
+    fn refused(&mut self, stream: StreamId, range: SeqRange) {
+        let Some(place) = self.spool.find(stream, range) else {
+            return;
+        };
+        if self.spool.read(place, stream, range).is_err() {
+            return self.settle();
+        }
+        if self.count_refusal(stream, range.first_seq) > REFUSALS_MAX {
+            self.spool.lose_damaged(stream, range);
+            return self.settle();
+        }
+        self.flow_of_lane(stream.lane)
+            .settle(|item| item.stream == stream && item.range == range, |_| ());
+        self.hand_back(&Item {
+            stream,
+            range,
+            place,
+        });
+    }
+
+    fn count_refusal(&mut self, stream: StreamId, first_seq: u64) -> u8 {
+        let mut known = self.refusals.iter_mut();
+        if let Some((_, _, count)) = known.find(|(s, first, _)| *s == stream && *first == first_seq)
+        {
+            *count = count.saturating_add(1);
+            return *count;
+        }
+        if self.refusals.len() >= REFUSED_MAX {
+            self.refusals.remove(0);
+        }
+        self.refusals.push((stream, first_seq, 1));
+        1
+    }
+}

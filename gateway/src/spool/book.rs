@@ -1,0 +1,414 @@
+//! What is known of every stream: numbers issued, durable, acknowledged and lost.
+//!
+//! Promises: for each number below a stream's `known_next_seq` it can say whether it is acknowledged, lost
+//! or open; an epoch stays until everything in it is acknowledged. Never: touches a disk, reads a clock.
+
+use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
+use firmware_shared::message::{ACK_RANGES_MAX, AckEntry, Loss, LossReason};
+use firmware_shared::time::{BootId, TimeAnchor};
+use serde::{Deserialize, Serialize};
+
+use super::ledger::Ledger;
+use super::numbers::{self, Numbers};
+use super::record::EpochNote;
+
+/// Time anchors that are kept of one boot: the first and the latest.
+pub(crate) const ANCHORS_MAX: usize = 16;
+
+/// One value per lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PerLane<T> {
+    /// Of the alert lane.
+    pub alert: T,
+    /// Of the telemetry lane.
+    pub telemetry: T,
+    /// Of the health lane.
+    pub health: T,
+}
+
+impl<T> PerLane<T> {
+    /// The value of this lane.
+    pub fn get(&self, lane: Lane) -> &T {
+        match lane {
+            Lane::Alert => &self.alert,
+            Lane::Telemetry => &self.telemetry,
+            Lane::Health => &self.health,
+        }
+    }
+
+    /// The value of this lane.
+    pub fn get_mut(&mut self, lane: Lane) -> &mut T {
+        match lane {
+            Lane::Alert => &mut self.alert,
+            Lane::Telemetry => &mut self.telemetry,
+            Lane::Health => &mut self.health,
+        }
+    }
+
+    /// A value made for each lane.
+    pub fn from_fn(mut make: impl FnMut(Lane) -> T) -> Self {
+        Self {
+            alert: make(Lane::Alert),
+            telemetry: make(Lane::Telemetry),
+            health: make(Lane::Health),
+        }
+    }
+}
+
+/// How an epoch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    /// Not that anybody wrote it down: it runs, or its process died.
+    Unknown,
+    /// A clean stop: the numbers are final.
+    Clean,
+    /// Its process died: each lane has an open tail.
+    Crashed,
+}
+
+/// The unknown tail of a crashed epoch's lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tail {
+    /// The first number of which nothing is known.
+    pub(crate) first_seq: u64,
+    /// How many may have been issued at most.
+    pub(crate) at_most: u64,
+    /// Whether the centre has written it down.
+    pub(crate) acked: bool,
+}
+
+/// One lane of one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Stream {
+    /// What the sequencer has issued, as far as it said; only grows while the epoch runs.
+    pub(crate) issued_next_seq: u64,
+    /// One more than the highest number that is durable or acknowledged.
+    pub(crate) known_next_seq: u64,
+    /// What the centre has.
+    pub(crate) acked: Numbers,
+    /// What will never come.
+    pub(crate) losses: Ledger,
+    /// The open end after a crash.
+    pub(crate) tail: Option<Tail>,
+    /// Refused by the centre because it has other bytes under the same numbers. Not persisted: the
+    /// next process hears it again.
+    pub(crate) clashed: Numbers,
+}
+
+impl Stream {
+    /// Whether nothing of these numbers is left to be sent.
+    pub(crate) fn is_done(&self, range: SeqRange) -> bool {
+        self.acked.count_in(range) == range.count()
+            || self.losses.covers(range)
+            || (self.acked.count_in(range) > 0
+                && self.acked.missing_in(range).all(|r| self.losses.covers(r)))
+    }
+
+    /// Whether the centre has, or has heard of, all of these numbers.
+    pub(crate) fn is_acked(&self, range: SeqRange) -> bool {
+        self.acked.count_in(range) == range.count()
+    }
+
+    /// The numbers below `known_next_seq` that are neither acknowledged nor lost.
+    pub(crate) fn open(&self) -> Vec<SeqRange> {
+        let Some(all) = SeqRange::from_count(0, self.known_next_seq) else {
+            return Vec::new();
+        };
+        let lost = self.losses.numbers();
+        let unacked = self.acked.missing_in(all);
+        unacked
+            .flat_map(|r| lost.missing_in(r).collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.acked.upto() >= self.known_next_seq
+            && self.losses.entries().is_empty()
+            && self.tail.is_none_or(|tail| tail.acked)
+    }
+
+    /// Acknowledges a range; how many numbers that adds.
+    pub(crate) fn take(&mut self, range: SeqRange) -> u64 {
+        let added = numbers::add(&mut self.acked, range);
+        self.losses.settle(&self.acked);
+        added
+    }
+
+    /// What is acknowledged and was issued here is known, too.
+    pub(crate) fn note_acked(&mut self) {
+        let acked_next_seq = self.acked.next_seq().min(self.issued_next_seq);
+        self.known_next_seq = self.known_next_seq.max(acked_next_seq);
+    }
+
+    /// The centre has other bytes under these numbers.
+    pub(crate) fn clash(&mut self, range: SeqRange) {
+        numbers::add(&mut self.clashed, range);
+    }
+
+    /// Takes what the centre said in addition to what is known; whether anything changed.
+    pub(crate) fn advance(&mut self, entry: &AckEntry) -> bool {
+        let mut changed = false;
+        for range in entry.acknowledged() {
+            changed |= numbers::add(&mut self.acked, range) > 0;
+        }
+        changed |= self.losses.settle(&self.acked);
+        if let Some(tail) = &mut self.tail
+            && entry.tail_from.is_some_and(|from| from <= tail.first_seq)
+        {
+            changed |= !tail.acked;
+            tail.acked = true;
+        }
+        changed
+    }
+
+    /// Takes what the centre said as the whole truth, as far as it reaches; what it no longer has.
+    pub(crate) fn rewind(&mut self, entry: &AckEntry) -> Vec<SeqRange> {
+        let mut said = Numbers::default();
+        for range in entry.acknowledged() {
+            numbers::add(&mut said, range);
+        }
+        // A full list of ranges says nothing about what lies above it.
+        let full = entry.ranges.len() >= ACK_RANGES_MAX;
+        let said_below = if full { said.next_seq() } else { u64::MAX };
+        let mut gone = Vec::new();
+        for held in self.acked.ranges().to_vec() {
+            let reach = said_below.min(self.known_next_seq).min(held.next_seq());
+            let below = reach
+                .checked_sub(1)
+                .and_then(|last| SeqRange::new(held.first_seq, last));
+            gone.extend(below.iter().flat_map(|r| said.missing_in(*r)));
+            let above = SeqRange::new(held.first_seq.max(said_below), held.last_seq);
+            if let Some(above) = above {
+                numbers::add(&mut said, above);
+            }
+        }
+        self.acked = said;
+        self.losses.settle(&self.acked);
+        if let Some(tail) = &mut self.tail {
+            tail.acked = entry.tail_from.is_some_and(|from| from <= tail.first_seq);
+        }
+        gone
+    }
+}
+
+/// One process start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EpochEntry {
+    /// Its name.
+    pub(crate) epoch: Epoch,
+    /// Boot and tail bounds.
+    pub(crate) note: EpochNote,
+    /// How it ended.
+    pub(crate) ending: Ending,
+    /// Its lanes.
+    pub(crate) lanes: PerLane<Stream>,
+}
+
+impl EpochEntry {
+    pub(crate) fn new(epoch: Epoch, note: EpochNote) -> Self {
+        Self {
+            epoch,
+            note,
+            ending: Ending::Unknown,
+            lanes: PerLane::from_fn(|_| Stream::default()),
+        }
+    }
+}
+
+/// The time anchors of one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BootAnchors {
+    /// The boot.
+    pub(crate) boot_id: BootId,
+    /// At most [`ANCHORS_MAX`], oldest first.
+    pub(crate) anchors: Vec<TimeAnchor>,
+}
+
+/// Everything the spool knows apart from the frames themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Book {
+    /// Random, drawn when the spool was created.
+    pub(crate) spool_id: u64,
+    /// How many times a process has opened the spool.
+    pub(crate) incarnation: u32,
+    /// The centre that this spool trusts.
+    pub(crate) central_id: Option<u64>,
+    /// Ingest runs that were left behind, oldest first: they are never believed again.
+    pub(crate) runs_left: Vec<u64>,
+    /// The epochs that still hold something, oldest first; the running one is the last.
+    pub(crate) epochs: Vec<EpochEntry>,
+    /// The anchors of the boots of these epochs.
+    pub(crate) boots: Vec<BootAnchors>,
+    loss_version: u64,
+}
+
+impl Book {
+    /// The book of a spool that is created.
+    pub(crate) fn new(spool_id: u64) -> Self {
+        Self {
+            spool_id,
+            ..Self::default()
+        }
+    }
+
+    /// A book read from a state file.
+    pub(crate) fn stored(
+        spool_id: u64,
+        incarnation: u32,
+        central_id: Option<u64>,
+        runs_left: Vec<u64>,
+        epochs: Vec<EpochEntry>,
+        boots: Vec<BootAnchors>,
+    ) -> Self {
+        Self {
+            spool_id,
+            incarnation,
+            central_id,
+            runs_left,
+            epochs,
+            boots,
+            loss_version: 0,
+        }
+    }
+
+    /// Changes whenever there is a loss to tell that was not there before.
+    pub(crate) fn loss_version(&self) -> u64 {
+        self.loss_version
+    }
+
+    /// There is a loss to tell that was not there before.
+    pub(crate) fn note_loss(&mut self) {
+        self.loss_version += 1;
+    }
+
+    /// Whether the centre has yet to acknowledge a loss.
+    pub(crate) fn has_open_losses(&self) -> bool {
+        self.epochs.iter().any(|entry| {
+            Lane::ALL.iter().any(|lane| {
+                let stream = entry.lanes.get(*lane);
+                !stream.losses.entries().is_empty() || stream.tail.is_some_and(|t| !t.acked)
+            })
+        })
+    }
+
+    pub(crate) fn epoch(&self, epoch: Epoch) -> Option<&EpochEntry> {
+        self.epochs.iter().rev().find(|entry| entry.epoch == epoch)
+    }
+
+    pub(crate) fn stream(&self, id: StreamId) -> Option<&Stream> {
+        self.epoch(id.epoch).map(|entry| entry.lanes.get(id.lane))
+    }
+
+    pub(crate) fn stream_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        let mut newest_first = self.epochs.iter_mut().rev();
+        newest_first
+            .find(|entry| entry.epoch == id.epoch)
+            .map(|entry| entry.lanes.get_mut(id.lane))
+    }
+
+    /// Whether a frame with these numbers need not be sent (any more).
+    pub(crate) fn is_done(&self, id: StreamId, range: SeqRange) -> bool {
+        self.stream(id)
+            .is_none_or(|stream| stream.is_done(range) || stream.clashed.count_in(range) > 0)
+    }
+
+    /// Writes down a loss of numbers that are not acknowledged; how many were not known before.
+    pub(crate) fn lose(&mut self, id: StreamId, range: SeqRange, reason: LossReason) -> u64 {
+        let Some(stream) = self.stream_mut(id) else {
+            return 0;
+        };
+        // Not `known_next_seq`: numbers below may still be on their way to the spool.
+        stream.issued_next_seq = stream.issued_next_seq.max(range.next_seq());
+        let open: Vec<SeqRange> = stream.acked.missing_in(range).collect();
+        let numbers = open.into_iter().map(|r| stream.losses.add(r, reason)).sum();
+        if numbers > 0 {
+            self.note_loss();
+        }
+        numbers
+    }
+
+    /// Opens the tails of every older epoch whose process died.
+    pub(crate) fn end_crashed_epochs(&mut self, running: Epoch) {
+        self.loss_version += 1;
+        for entry in &mut self.epochs {
+            if entry.epoch == running || entry.ending != Ending::Unknown {
+                continue;
+            }
+            entry.ending = Ending::Crashed;
+            for (lane, at_most) in Lane::ALL.into_iter().zip(entry.note.tail_at_most) {
+                let stream = entry.lanes.get_mut(lane);
+                stream.tail = Some(Tail {
+                    first_seq: stream.known_next_seq,
+                    at_most,
+                    acked: false,
+                });
+            }
+        }
+    }
+
+    /// Every loss that the centre has not yet acknowledged, oldest epoch first.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        let mut losses = Vec::new();
+        for entry in &self.epochs {
+            for lane in Lane::ALL {
+                let stream = entry.lanes.get(lane);
+                let closed = stream.losses.entries().iter().map(|(range, reason)| Loss {
+                    epoch: entry.epoch,
+                    lane,
+                    first_seq: range.first_seq,
+                    last_seq: Some(range.last_seq),
+                    at_most: None,
+                    reason: *reason,
+                });
+                losses.extend(closed);
+                losses.extend(stream.tail.filter(|tail| !tail.acked).map(|tail| Loss {
+                    epoch: entry.epoch,
+                    lane,
+                    first_seq: tail.first_seq,
+                    last_seq: None,
+                    at_most: Some(tail.at_most),
+                    reason: LossReason::NotAcceptedBeforeCrash,
+                }));
+            }
+        }
+        losses
+    }
+
+    /// Forgets ended epochs in which everything is acknowledged and of which no frame is stored, and
+    /// the anchors of boots without an epoch; whether any went.
+    pub(crate) fn forget_settled(
+        &mut self,
+        running: Epoch,
+        stored: impl Fn(Epoch) -> bool,
+    ) -> bool {
+        let before = self.epochs.len();
+        self.epochs.retain(|entry| {
+            entry.epoch == running
+                || entry.ending == Ending::Unknown
+                || Lane::ALL
+                    .iter()
+                    .any(|lane| !entry.lanes.get(*lane).is_settled())
+                || stored(entry.epoch)
+        });
+        let epochs = &self.epochs;
+        self.boots
+            .retain(|boot| epochs.iter().any(|e| e.note.boot_id == boot.boot_id));
+        self.epochs.len() != before
+    }
+
+    /// Keeps an anchor of a boot: the first ever and the latest.
+    pub(crate) fn anchor(&mut self, boot_id: BootId, anchor: TimeAnchor) {
+        if !self.boots.iter().any(|boot| boot.boot_id == boot_id) {
+            self.boots.push(BootAnchors {
+                boot_id,
+                anchors: Vec::new(),
+            });
+        }
+        for boot in self.boots.iter_mut().filter(|boot| boot.boot_id == boot_id) {
+            if boot.anchors.len() >= ANCHORS_MAX {
+                boot.anchors.remove(1);
+            }
+            boot.anchors.push(anchor);
+        }
+    }
+}
