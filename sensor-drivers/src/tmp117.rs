@@ -40,7 +40,7 @@ const SETTINGS_MASK: u16 = 0x0ffc;
 /// that differs from the part's default 0x0220, so that a brown-out shows.
 const SETTINGS: u16 = (0b011 << 7) | (0b10 << 5);
 
-/// One conversion with [`SETTINGS`].
+/// One conversion cycle with the settings that `configure` writes.
 pub const CYCLE_MS: u32 = 500;
 /// After this many turns without a data-ready bit the result is read all the same.
 pub const READY_POLLS_MAX: u8 = 3;

@@ -12,6 +12,7 @@
     reason = "test code, which clippy cannot tell because the binary has a harness of its own"
 )]
 
+mod ddc;
 mod oracle;
 mod promises;
 
@@ -45,7 +46,7 @@ const PROMISES: [(&str, Promise); 7] = [
     ),
     (
         "damaged_replay_gives_each_intact_frame_once_and_invents_none",
-        promises::damaged,
+        ddc::damaged,
     ),
     (
         "the_state_of_the_stream_does_not_depend_on_chunk_lengths",

@@ -403,3 +403,13 @@ fn a_missing_fix_without_a_time_is_reported_once_for_both_languages() {
     }
     assert_eq!(heard.finish().verdicts(), [Err(NoFixReason::Searching); 3]);
 }
+
+#[test]
+fn a_receiver_that_is_stuck_at_one_second_gives_one_fix_and_then_none() {
+    let mut heard = Heard::new(RULES);
+    for _ in 0..4 {
+        heard.nmea(&[&rmc(52, 'A', 'A'), &gga(52, 1)]);
+    }
+    heard.nmea(&[&rmc(53, 'A', 'A'), &gga(53, 1)]).finish();
+    assert_eq!(heard.verdicts(), [Ok(480_000_000); 2]);
+}
