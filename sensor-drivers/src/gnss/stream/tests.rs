@@ -217,3 +217,18 @@ proptest! {
         prop_assert_eq!(frames, reference(&stream));
     }
 }
+
+#[test]
+fn only_the_right_checksum_of_256_makes_a_sentence() {
+    let mut found = 0;
+    for sum in 0..=255u8 {
+        let (frames, counts) = split(&[std::format!("$GPRMC,,V*{sum:02x}\r\n").as_bytes()]);
+        assert_eq!(
+            counts.bad_checksums,
+            1 - u32::try_from(frames.len()).unwrap()
+        );
+        found += frames.len();
+    }
+    assert_eq!(found, 1);
+    assert!(split(&[b"$GPRMC,,V*5G\r\n"]).0.is_empty());
+}

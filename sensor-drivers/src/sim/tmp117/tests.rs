@@ -131,3 +131,15 @@ fn a_part_that_did_not_answer_gives_no_value_for_that_time() {
         assert_eq!(driver.fetch(now_ms).is_ok(), answers, "at {now_ms}");
     }
 }
+
+#[test]
+fn the_power_on_code_is_no_line_in_the_truth_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("truth.jsonl");
+    let bus = bus_with(Vec::new(), Vec::new(), TruthFile::open(&path).unwrap().0);
+    assert_eq!(word(&bus, 0x00), 0x8000);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    bus.advance_to(2000);
+    word(&bus, 0x00);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+}
