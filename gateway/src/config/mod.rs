@@ -1,0 +1,250 @@
+//! The configuration file.
+//!
+//! Promises: a configuration that loads is complete, in range and free of contradictions, so that no stage
+//! ever sees a bad value; what is wrong is one sentence with file, key, value and what is allowed; relative
+//! paths start at the folder of the file. Never: an environment variable, a silent default in place of a
+//! bad value, a secret in the printed form.
+//!
+//! ```toml
+//! [device]
+//! id = "truck-001"
+//!
+//! [broker]
+//! host = "broker.example"
+//!
+//! [[bus]]
+//! name = "i2c1"
+//! path = "/dev/i2c-1"            # or "sim:scenario.toml"
+//!
+//! [[bus.sensor]]
+//! name = "cargo"
+//! driver = "tmp117"
+//! address = 0x48
+//! role = "load"
+//! limit_high_deg_c = 8.0
+//! ```
+
+mod broker;
+mod bus;
+mod error;
+mod section;
+mod world;
+
+use std::path::{Path, PathBuf};
+
+use firmware_shared::batch;
+use firmware_shared::id::DeviceId;
+
+pub use broker::{BrokerConfig, Credentials};
+pub use bus::{
+    BusConfig, BusPath, Driver, GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Limits, SensorConfig,
+};
+pub use error::ConfigError;
+use section::Section;
+pub use world::check_scenarios;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// The name of the device.
+    pub device: DeviceId,
+    /// Where sealed frames wait.
+    pub spool: SpoolConfig,
+    /// Where they go.
+    pub broker: BrokerConfig,
+    /// When batches are closed.
+    pub seal: SealConfig,
+    /// The gateway about itself.
+    pub health: HealthConfig,
+    /// How the process answers questions.
+    pub status: StatusConfig,
+    /// The buses with their sensors.
+    pub buses: Vec<BusConfig>,
+    /// Everything that is in effect, defaults included.
+    effective: toml::Table,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Most bytes of alerts; they are rare and small.
+    pub alert_max_bytes: u64,
+    /// Most bytes of readings: 256 MiB hold weeks of a few sensors at 1 Hz.
+    pub telemetry_max_bytes: u64,
+    /// Most bytes about the gateway itself.
+    pub health_max_bytes: u64,
+}
+
+/// `[seal]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealConfig {
+    /// Readings after which a batch is closed.
+    pub count_max: usize,
+    /// Age of its first reading after which a batch is closed, ms of stamps.
+    pub age_ms_max: u64,
+}
+
+/// `[health]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Time between two reports of the gateway about itself, ms.
+    pub period_ms: u64,
+}
+
+/// `[status]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusConfig {
+    /// The unix socket of `fleet-gateway status`.
+    pub socket: PathBuf,
+}
+
+/// The longest path of a unix socket on Linux: 108 bytes with the closing zero.
+const SOCKET_PATH_LEN_MAX: usize = 107;
+const MIB: i64 = 1024 * 1024;
+/// A lane smaller than two segments of the spool could not evict one and keep one.
+const LANE_BYTES_MIN: i64 = 2 * MIB;
+const LANE_BYTES_MAX: i64 = 1024 * 1024 * MIB;
+
+impl Config {
+    /// Reads and checks a file. Scenario files that it names are read, too; nothing is written.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first thing that a person must change.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |reason: std::io::Error| ConfigError::Unreadable {
+            file: file.to_owned(),
+            reason: reason.to_string(),
+        };
+        let file = std::path::absolute(file).map_err(unreadable)?;
+        let text = std::fs::read_to_string(&file).map_err(unreadable)?;
+        let config = Self::parse(&file, &text)?;
+        check_scenarios(&config)?;
+        Ok(config)
+    }
+
+    /// Checks the text of a file without reading the files that it names, except for secrets.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first thing that a person must change.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let table = text
+            .parse::<toml::Table>()
+            .map_err(|error| syntax(file, text, &error))?;
+        let mut root = Section::root(file, table);
+        let device = read_device(&mut root)?;
+        let spool = read_spool(&mut root)?;
+        let broker = broker::read(&mut root)?;
+        let seal = read_seal(&mut root)?;
+        let health = read_health(&mut root)?;
+        let status = read_status(&mut root)?;
+        let buses = bus::read(&mut root)?;
+        let effective = root.finish()?;
+        let file = file.to_owned();
+        Ok(Self {
+            file,
+            device,
+            spool,
+            broker,
+            seal,
+            health,
+            status,
+            buses,
+            effective,
+        })
+    }
+
+    /// What is in effect, as TOML that would load to the same configuration.
+    #[must_use]
+    pub fn effective_toml(&self) -> String {
+        self.effective.to_string()
+    }
+
+    /// Every sensor of every bus.
+    pub fn sensors(&self) -> impl Iterator<Item = &SensorConfig> {
+        self.buses.iter().flat_map(|bus| &bus.sensors)
+    }
+}
+
+fn syntax(file: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or_default();
+    ConfigError::Syntax {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+        reason: error.message().replace('\n', ", "),
+    }
+}
+
+fn read_device(root: &mut Section<'_>) -> Result<DeviceId, ConfigError> {
+    let mut section = root.section("device")?;
+    let device = section.parsed(
+        "id",
+        "a name of 1 to 32 characters out of a-z, 0-9, _ and -",
+    )?;
+    root.adopt("device", section)?;
+    Ok(device)
+}
+
+fn read_spool(root: &mut Section<'_>) -> Result<SpoolConfig, ConfigError> {
+    let mut section = root.section("spool")?;
+    let range = LANE_BYTES_MIN..=LANE_BYTES_MAX;
+    let mut bytes = |name, default| -> Result<u64, ConfigError> {
+        Ok(section
+            .integer(name, default, range.clone())?
+            .unsigned_abs())
+    };
+    let alert_max_bytes = bytes("alert_max_bytes", 8 * MIB)?;
+    let telemetry_max_bytes = bytes("telemetry_max_bytes", 256 * MIB)?;
+    let health_max_bytes = bytes("health_max_bytes", 16 * MIB)?;
+    let dir = section.path("dir", "spool")?;
+    root.adopt("spool", section)?;
+    Ok(SpoolConfig {
+        dir,
+        alert_max_bytes,
+        telemetry_max_bytes,
+        health_max_bytes,
+    })
+}
+
+fn read_seal(root: &mut Section<'_>) -> Result<SealConfig, ConfigError> {
+    let mut section = root.section("seal")?;
+    let count_limit = u16::try_from(batch::COUNT_MAX).unwrap_or(u16::MAX);
+    // A minute at 1 Hz: beyond that a larger batch saves little, and it delays the link.
+    let count_max = section.integer("count_max", 60_u16.min(count_limit), 1..=count_limit)?;
+    // A reading is worth nothing before it is accepted, and a batch cannot be accepted before it is closed.
+    let age_ms_max = section.integer("age_ms_max", 2000_u32, 0..=3_600_000)?;
+    root.adopt("seal", section)?;
+    Ok(SealConfig {
+        count_max: usize::from(count_max),
+        age_ms_max: u64::from(age_ms_max),
+    })
+}
+
+fn read_health(root: &mut Section<'_>) -> Result<HealthConfig, ConfigError> {
+    let mut section = root.section("health")?;
+    let period_s = section.integer("period_s", 60_u32, 1..=86_400)?;
+    root.adopt("health", section)?;
+    Ok(HealthConfig {
+        period_ms: u64::from(period_s) * 1000,
+    })
+}
+
+fn read_status(root: &mut Section<'_>) -> Result<StatusConfig, ConfigError> {
+    let mut section = root.section("status")?;
+    let socket = section.path("socket", "status.sock")?;
+    if socket.as_os_str().len() > SOCKET_PATH_LEN_MAX {
+        let allowed = format!("a path of at most {SOCKET_PATH_LEN_MAX} bytes in all");
+        return Err(section.refuse("socket", socket.display(), allowed));
+    }
+    root.adopt("status", section)?;
+    Ok(StatusConfig { socket })
+}
+
+#[cfg(test)]
+mod tests;

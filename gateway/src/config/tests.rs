@@ -1,0 +1,447 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::deliver::AckLevel;
+
+const GOOD: &str = r#"
+[device]
+id = "truck-001"
+[broker]
+host = "127.0.0.1"
+[[bus]]
+name = "i2c1"
+path = "/dev/i2c-1"
+[[bus.sensor]]
+name = "cargo"
+driver = "tmp117"
+address = 0x48
+role = "load"
+limit_high_deg_c = 8.0
+[[bus.sensor]]
+name = "gnss"
+driver = "ublox"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("/etc/fleet/gateway.toml"), text)
+}
+
+/// The good file with one thing replaced.
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replacen(from, to, 1)
+}
+
+/// The good file with lines in front.
+fn and(lines: &str) -> String {
+    format!("{lines}\n{GOOD}")
+}
+
+#[test]
+fn a_minimal_file_gets_every_default() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!(config.device.as_str(), "truck-001");
+    assert_eq!(config.spool.dir, Path::new("/etc/fleet/spool"));
+    assert_eq!(config.status.socket, Path::new("/etc/fleet/status.sock"));
+    assert_eq!((config.broker.port, config.broker.keep_alive_s), (1883, 30));
+    assert_eq!(
+        (config.broker.backoff_ms_min, config.broker.backoff_ms_max),
+        (500, 60_000)
+    );
+    assert_eq!(
+        (config.broker.resend_ms_min, config.broker.resend_ms_max),
+        (30_000, 600_000)
+    );
+    assert_eq!(config.broker.prefix, "fleet/v1");
+    assert_eq!(config.broker.ack, AckLevel::Central);
+    assert_eq!(config.broker.credentials, None);
+    assert_eq!(
+        config.seal,
+        SealConfig {
+            count_max: 60,
+            age_ms_max: 2000
+        }
+    );
+    assert_eq!(config.health.period_ms, 60_000);
+    let sensors: Vec<_> = config.sensors().collect();
+    assert_eq!(
+        (sensors[0].index, sensors[0].period_ms, sensors[0].address),
+        (0, 1000, 0x48)
+    );
+    assert_eq!(sensors[0].limits.high.unwrap().0, 8 * 128);
+    assert_eq!(
+        (sensors[0].limits.low, sensors[0].limits.duration_ms),
+        (None, 0)
+    );
+    assert_eq!(
+        (sensors[1].index, sensors[1].period_ms, sensors[1].address),
+        (1, 200, 0x42)
+    );
+    assert_eq!(sensors[1].role, "vehicle");
+}
+
+#[test]
+fn the_printed_configuration_loads_to_the_same_configuration() {
+    let text = with(
+        "limit_high_deg_c = 8.0",
+        "limit_high_deg_c = 8\nlimit_low_deg_c = 2.5\nlimit_duration_s = 60\nindex = 9\n\
+         severity = \"warning\"\ncalibration_deg_c = -0.25\nperiod_ms = 5000",
+    );
+    let first = parse(&text).unwrap();
+    let printed = first.effective_toml();
+    let second = parse(&printed).unwrap();
+    assert_eq!(second.effective_toml(), printed);
+    assert_eq!(second.buses, first.buses);
+    assert_eq!((second.broker, second.spool), (first.broker, first.spool));
+    assert!(printed.contains("keep_alive_s = 30"), "{printed}");
+    let sensor = &second.buses[0].sensors[0];
+    assert_eq!(
+        (sensor.index, sensor.calibration.0, sensor.period_ms),
+        (9, -32, 5000)
+    );
+    assert_eq!(
+        (sensor.limits.duration_ms, sensor.limits.severity),
+        (60_000, Severity::Warning)
+    );
+}
+
+use firmware_shared::alert::Severity;
+
+#[test]
+fn each_bad_input_is_one_sentence_with_key_value_and_what_is_allowed() {
+    let table: &[(String, [&str; 3])] = &[
+        // Wrong types.
+        (
+            and("[seal]\ncount_max = \"x\""),
+            ["seal.count_max", "\"x\"", "1 to 256"],
+        ),
+        (
+            with("\"127.0.0.1\"", "5"),
+            ["broker.host", "5", "host name"],
+        ),
+        (
+            with("\"truck-001\"", "{ a = 1 }"),
+            ["device.id", "{...}", "a-z"],
+        ),
+        (
+            with("8.0", "\"hot\""),
+            ["bus[0].sensor[0].limit_high_deg_c", "\"hot\"", "-55 to 150"],
+        ),
+        ("device = 3\n".to_owned(), ["device", "3", "[device]"]),
+        (
+            and("[seal]\nage_ms_max = 1.5"),
+            ["seal.age_ms_max", "1.5", "0 to 3600000"],
+        ),
+        // Unknown keys.
+        (
+            and("[seal]\ncuont_max = 5"),
+            ["seal.cuont_max", "5", "count_max, age_ms_max"],
+        ),
+        (
+            and("[sael]\ncount_max = 5"),
+            ["sael", "{...}", "device, spool, broker"],
+        ),
+        (
+            with("name = \"gnss\"", "name = \"gnss\"\nlimit_high_deg_c = 5"),
+            [
+                "bus[0].sensor[1].limit_high_deg_c",
+                "5",
+                "name, driver, index, address",
+            ],
+        ),
+        // Out of range.
+        (
+            with("0x48", "0x50"),
+            ["bus[0].sensor[0].address", "80", "72 to 75"],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\nport = 0"),
+            ["broker.port", "0", "1 to 65535"],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\nkeep_alive_s = 1201"),
+            ["broker.keep_alive_s", "1201", "1 to 1200"],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\nport = 65536"),
+            ["broker.port", "65536", "1 to 65535"],
+        ),
+        (
+            with("\"load\"", "\"load\"\nperiod_ms = -1"),
+            ["period_ms", "-1", "500 to 3600000"],
+        ),
+        (
+            with("8.0", "nan"),
+            ["limit_high_deg_c", "nan", "-55 to 150"],
+        ),
+        (
+            and("[spool]\ntelemetry_max_bytes = 10"),
+            ["spool.telemetry_max_bytes", "10", "2097152"],
+        ),
+        (
+            and("[health]\nperiod_s = 0"),
+            ["health.period_s", "0", "1 to 86400"],
+        ),
+        // Wrong words.
+        (
+            with("\"truck-001\"", "\"Truck 1\""),
+            ["device.id", "\"Truck 1\"", "a-z"],
+        ),
+        (
+            with("\"tmp117\"", "\"tmp999\""),
+            ["driver", "\"tmp999\"", "\"tmp117\", \"ublox\""],
+        ),
+        (
+            with("\"load\"", "\"roof\""),
+            ["role", "\"roof\"", "\"supply\""],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\nack = \"maybe\""),
+            ["broker.ack", "\"maybe\"", "\"central\""],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\nprefix = \"a/#\""),
+            ["broker.prefix", "\"a/#\"", "slashes"],
+        ),
+        (
+            with("/dev/i2c-1", "i2c-1"),
+            ["bus[0].path", "\"i2c-1\"", "sim:SCENARIO.toml"],
+        ),
+        (
+            with("\"cargo\"", "\"gateway\""),
+            ["bus[0].sensor[0].name", "\"gateway\"", "no other sensor"],
+        ),
+        (
+            with("\"cargo\"", "\"\""),
+            ["bus[0].sensor[0].name", "\"\"", "1 to 32"],
+        ),
+        (
+            with("\"load\"", "\"load\"\nseverity = \"bad\""),
+            ["severity", "\"bad\"", "\"critical\""],
+        ),
+        // Missing.
+        (
+            with("id = \"truck-001\"", ""),
+            ["device.id", "is missing", "a-z"],
+        ),
+        (
+            with("host = \"127.0.0.1\"", ""),
+            ["broker.host", "is missing", "host name"],
+        ),
+        (
+            with("driver = \"tmp117\"", ""),
+            ["bus[0].sensor[0].driver", "is missing", "\"tmp117\""],
+        ),
+        (
+            "[device]\nid = \"a\"\n[broker]\nhost = \"b\"".to_owned(),
+            ["bus", "[]", "[[bus]]"],
+        ),
+        // Contradictions.
+        (
+            with("\"gnss\"", "\"cargo\""),
+            ["bus[0].sensor[1].name", "\"cargo\"", "no other sensor"],
+        ),
+        (
+            with("driver = \"ublox\"", "driver = \"ublox\"\naddress = 0x48"),
+            [
+                "bus[0].sensor[1].address",
+                "72",
+                "no other sensor of this bus",
+            ],
+        ),
+        (
+            with("driver = \"ublox\"", "driver = \"ublox\"\nindex = 0"),
+            ["bus[0].sensor[1].index", "0", "no other sensor"],
+        ),
+        (
+            format!("{GOOD}\n[[bus]]\nname = \"i2c1\"\npath = \"/dev/i2c-2\""),
+            ["bus[1].name", "\"i2c1\"", "no other bus"],
+        ),
+        (
+            format!("{GOOD}\n[[bus]]\nname = \"i2c2\"\npath = \"/dev/i2c-1\""),
+            ["bus[1].path", "\"/dev/i2c-1\"", "no other bus"],
+        ),
+        (
+            format!("{GOOD}\n[[bus]]\nname = \"i2c2\"\npath = \"/dev/i2c-2\""),
+            ["bus[1].sensor", "[]", "[[bus.sensor]]"],
+        ),
+        (
+            with("8.0", "8.0\nlimit_low_deg_c = 9"),
+            ["limit_low_deg_c", "9", "below limit_high_deg_c"],
+        ),
+        (
+            with(
+                "\"127.0.0.1\"",
+                "\"b\"\nbackoff_ms_min = 500\nbackoff_ms_max = 100",
+            ),
+            [
+                "broker.backoff_ms_max",
+                "100",
+                "backoff_ms_min, which is 500",
+            ],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\nusername = \"u\""),
+            ["broker.username", "\"u\"", "password_file"],
+        ),
+        (
+            with("\"127.0.0.1\"", "\"b\"\npassword_file = \"p\""),
+            ["broker.password_file", "p", "username"],
+        ),
+        (
+            with(
+                "\"127.0.0.1\"",
+                "\"b\"\nusername = \"u\"\npassword_file = \"/none\"",
+            ),
+            ["broker.password_file", "/none", "can be read"],
+        ),
+        // Not TOML.
+        (
+            "[device]\nid = = 3".to_owned(),
+            ["line 2", "not TOML", "key = value"],
+        ),
+    ];
+    for (text, needles) in table {
+        let sentence = parse(text).unwrap_err().to_string();
+        let expected = ["/etc/fleet/gateway.toml", "allowed"];
+        for needle in needles.iter().chain(&expected) {
+            assert!(
+                sentence.contains(needle),
+                "{needle:?} is not in {sentence:?}"
+            );
+        }
+        assert_eq!(sentence.lines().count(), 1, "{sentence:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentence = Config::load(&folder.path().join("none.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        sentence.contains("none.toml") && sentence.contains("allowed"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_socket_path_that_the_system_cannot_take_is_refused() {
+    let long = "s".repeat(120);
+    let sentence = parse(&and(&format!("[status]\nsocket = \"{long}\"")))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        sentence.contains("status.socket") && sentence.contains("107"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_password_file_is_read_only_when_nobody_else_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    let text = with(
+        "\"127.0.0.1\"",
+        "\"b\"\nusername = \"u\"\npassword_file = \"secret\"",
+    );
+    let load = || Config::parse(&folder.path().join("gateway.toml"), &text);
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    for mode in [0o640, 0o604, 0o660] {
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(mode)).unwrap();
+        let sentence = load().unwrap_err().to_string();
+        assert!(sentence.contains("chmod 600"), "{mode:o} {sentence}");
+    }
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let config = load().unwrap();
+    assert_eq!(
+        config.broker.credentials.as_ref().unwrap().password,
+        "hunter2"
+    );
+    for shown in [config.effective_toml(), format!("{config:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn no_more_sensors_than_the_catalogue_holds() {
+    let sensor = |at: usize| {
+        format!(
+            "[[bus.sensor]]\nname = \"s{at}\"\ndriver = \"ublox\"\naddress = {}\n",
+            8 + at
+        )
+    };
+    let file = |count: usize| {
+        let sensors: String = (0..count).map(sensor).collect();
+        let head =
+            "[device]\nid = \"a\"\n[broker]\nhost = \"b\"\n[[bus]]\nname = \"n\"\npath = \"/d\"\n";
+        format!("{head}{sensors}")
+    };
+    assert_eq!(parse(&file(63)).unwrap().sensors().count(), 63);
+    let sentence = parse(&file(64)).unwrap_err().to_string();
+    assert!(sentence.contains("at most 63 sensors"), "{sentence}");
+}
+
+/// A folder with a configuration over these buses; each scenario has the speed of its name.
+fn load_with(buses: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = "[device]\nid = \"a\"\n[broker]\nhost = \"b\"\n".to_owned();
+    for (at, (path, scenario)) in buses.iter().enumerate() {
+        text.push_str(&format!(
+            "[[bus]]\nname = \"b{at}\"\npath = \"{path}\"\n[[bus.sensor]]\nname = \"s{at}\"\ndriver = \"tmp117\"\n"
+        ));
+        if let Some(file) = path.strip_prefix("sim:")
+            && !scenario.is_empty()
+        {
+            std::fs::write(folder.path().join(file), scenario).unwrap();
+        }
+    }
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, text).unwrap();
+    let loaded = Config::load(&file);
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    let scenarios = buses
+        .iter()
+        .filter(|(_, scenario)| !scenario.is_empty())
+        .count();
+    assert_eq!(left, 1 + scenarios, "loading writes nothing");
+    loaded
+}
+
+const CHIP: &str =
+    "truth_file = \"truth.jsonl\"\n[[chip]]\nkind = \"tmp117\"\naddress = 0x48\nbase_deg_c = 4.0\n";
+
+#[test]
+fn scenarios_are_checked_before_the_start_and_must_share_one_time() {
+    let (fast, slow) = (
+        format!("speed_x = 60\n{CHIP}"),
+        format!("speed_x = 1\n{CHIP}"),
+    );
+    let bad = "speed_y = 1\n";
+    assert!(load_with(&[("sim:a.toml", &fast), ("sim:b.toml", &fast)]).is_ok());
+    assert!(load_with(&[("sim:a.toml", CHIP), ("/dev/i2c-1", "")]).is_ok());
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let table: &[Case<'_>] = &[
+        (&[("sim:a.toml", "")], "bus[0].path", "can be used"),
+        (&[("sim:a.toml", bad)], "bus[0].path", "speed_y"),
+        (
+            &[("sim:a.toml", &fast), ("sim:b.toml", &slow)],
+            "bus[1].path",
+            "one speed_x",
+        ),
+        (
+            &[("/dev/i2c-1", ""), ("sim:b.toml", &fast)],
+            "bus[1].path",
+            "beside a real bus",
+        ),
+    ];
+    for (buses, key, allowed) in table {
+        let sentence = load_with(buses).unwrap_err().to_string();
+        assert!(
+            sentence.contains(key) && sentence.contains(allowed),
+            "{sentence}"
+        );
+        assert_eq!(sentence.lines().count(), 1, "{sentence:?}");
+    }
+}
