@@ -1,0 +1,65 @@
+//! The clocks. The only module that reads one.
+//!
+//! Promises: `real_ms` is CLOCK_BOOTTIME, monotonic and counted through suspend: it drives every timer.
+//! `stamp_ms` is what readings carry: the same number on a vehicle, virtual time in a simulated world.
+//! Never: wall time, or an order taken from two different clocks.
+
+use rustix::time::{ClockId, clock_gettime};
+use sensor_drivers::sim::SimClock;
+
+/// One look at the clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// CLOCK_BOOTTIME, ms: for timers.
+    pub real_ms: u64,
+    /// The time that readings carry, ms.
+    pub stamp_ms: u64,
+}
+
+/// What turns CLOCK_BOOTTIME into stamps.
+#[derive(Debug, Clone)]
+pub enum StampClock {
+    /// Stamps are CLOCK_BOOTTIME.
+    Boot,
+    /// Stamps are the time of a simulated world.
+    World(SimClock),
+}
+
+/// CLOCK_BOOTTIME in milliseconds.
+#[must_use]
+pub fn boottime_ms() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or_default();
+    seconds.saturating_mul(1000).saturating_add(millis)
+}
+
+impl StampClock {
+    /// One look at the clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let real_ms = boottime_ms();
+        Now {
+            real_ms,
+            stamp_ms: self.stamp_ms(real_ms),
+        }
+    }
+
+    /// The stamp at a moment of CLOCK_BOOTTIME.
+    #[must_use]
+    pub fn stamp_ms(&self, real_ms: u64) -> u64 {
+        match self {
+            Self::Boot => real_ms,
+            Self::World(clock) => clock.virtual_ms(real_ms),
+        }
+    }
+
+    /// The moment of CLOCK_BOOTTIME at which a stamp is due.
+    #[must_use]
+    pub fn real_ms(&self, stamp_ms: u64) -> u64 {
+        match self {
+            Self::Boot => stamp_ms,
+            Self::World(clock) => clock.real_ms(stamp_ms),
+        }
+    }
+}
