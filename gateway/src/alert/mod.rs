@@ -1,0 +1,197 @@
+//! Alerts: which conditions are open, and what is said about them.
+//!
+//! Promises: a limit with a duration of 0 is told with the first reading beyond it; each transition has its
+//! own number in the alert lane and a sentence that a driver understands; a sensor at fault is told as such
+//! and not as a process alert; a flapping condition is told at most once an hour after its first return.
+//! Never: a clock, a queue, an alert that waits for telemetry.
+
+mod condition;
+mod entry;
+mod sensor;
+mod voice;
+
+use std::collections::BTreeMap;
+
+use firmware_shared::alert::{Alert, Severity};
+use firmware_shared::id::{DeviceId, Epoch};
+use firmware_shared::reading::Reading;
+use firmware_shared::time::TimeAnchor;
+
+pub use condition::{Change, Condition, Level, RERAISE_MS_MIN, Rule};
+use entry::Entry;
+use sensor::SensorWatch;
+use voice::{Saying, Voice};
+pub use voice::{to_json, utc_text};
+
+use crate::clock::Now;
+use crate::config::{GATEWAY_SENSOR_NAME, SensorConfig};
+use crate::score::Verdict;
+
+/// An event of the gateway itself that nobody calls off is over after so long without another one, ms.
+const EVENT_QUIET_MS: u64 = 600_000;
+/// Whoever calls an alarm has waited already.
+const ALARM: Rule = Rule {
+    on_delay_ms: 0,
+    off_delay_ms: 0,
+    escalate_after_ms: None,
+};
+
+/// Something about the gateway itself that somebody should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// What it is about, as alerts name it.
+    pub kind: &'static str,
+    /// Begins, ends, or just happened.
+    pub phase: AlarmPhase,
+    /// How bad it is.
+    pub severity: Severity,
+    /// A sentence.
+    pub text: String,
+}
+
+/// Where in its life an alarm is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlarmPhase {
+    /// Holds until it is called off.
+    Begins,
+    /// Called off.
+    Ends,
+    /// Happened; over when it does not happen again for ten minutes.
+    Event,
+}
+
+#[derive(Debug)]
+struct Standing {
+    entry: Entry,
+    quiet_from_real_ms: Option<u64>,
+}
+
+/// All conditions of one device.
+#[derive(Debug)]
+pub struct AlertDesk {
+    voice: Voice,
+    sensors: Vec<SensorWatch>,
+    gateway: BTreeMap<&'static str, Standing>,
+}
+
+impl AlertDesk {
+    /// A desk at which nothing is open.
+    pub fn new<'a>(
+        device: DeviceId,
+        epoch: Epoch,
+        sensors: impl IntoIterator<Item = &'a SensorConfig>,
+        now: Now,
+    ) -> Self {
+        let watch = |sensor| SensorWatch::new(sensor, now.real_ms);
+        Self {
+            voice: Voice::new(device, epoch),
+            sensors: sensors.into_iter().map(watch).collect(),
+            gateway: BTreeMap::new(),
+        }
+    }
+
+    /// What is known about UTC from here on.
+    pub fn anchor(&mut self, anchor: TimeAnchor) {
+        self.voice.anchor = Some(anchor);
+    }
+
+    /// Takes a reading with its verdict.
+    pub fn reading(&mut self, now: Now, seq: u64, reading: &Reading, verdict: &Verdict) {
+        if let Some(watch) = self
+            .sensors
+            .iter_mut()
+            .find(|w| w.index() == reading.sensor)
+        {
+            watch.reading(now, seq, reading, verdict, &mut self.voice);
+        }
+    }
+
+    /// Takes an alarm of the gateway itself.
+    pub fn alarm(&mut self, now: Now, alarm: Alarm) {
+        let Alarm {
+            kind,
+            phase,
+            severity,
+            text,
+        } = alarm;
+        let standing = self.gateway.entry(kind).or_insert_with(|| Standing {
+            entry: Entry::new(kind, severity),
+            quiet_from_real_ms: None,
+        });
+        let level = if phase == AlarmPhase::Ends {
+            Level::Off
+        } else {
+            Level::On
+        };
+        let quiet_ms = now.real_ms.saturating_add(EVENT_QUIET_MS);
+        standing.quiet_from_real_ms = (phase == AlarmPhase::Event).then_some(quiet_ms);
+        let saying = |_| Saying {
+            text,
+            ..Saying::default()
+        };
+        let sensor = GATEWAY_SENSOR_NAME;
+        standing
+            .entry
+            .step(now.stamp_ms, level, &ALARM, sensor, &mut self.voice, saying);
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Now) {
+        for watch in &mut self.sensors {
+            watch.tick(now, &mut self.voice);
+        }
+        for (kind, standing) in &mut self.gateway {
+            if standing
+                .quiet_from_real_ms
+                .is_some_and(|quiet_ms| quiet_ms <= now.real_ms)
+            {
+                standing.quiet_from_real_ms = None;
+                let text = format!("{kind} has not come back");
+                let saying = |_| Saying {
+                    text,
+                    ..Saying::default()
+                };
+                let (sensor, voice) = (GATEWAY_SENSOR_NAME, &mut self.voice);
+                standing
+                    .entry
+                    .step(now.stamp_ms, Level::Off, &ALARM, sensor, voice, saying);
+            }
+        }
+    }
+
+    /// When `tick` will have something to say: the earliest stamp and the earliest moment of real time.
+    #[must_use]
+    pub fn deadlines(&self) -> (Option<u64>, Option<u64>) {
+        let sensors = || self.sensors.iter().map(SensorWatch::deadlines);
+        let stamp = sensors().filter_map(|(stamp_ms, _)| stamp_ms).min();
+        let quiet = self
+            .gateway
+            .values()
+            .filter_map(|standing| standing.quiet_from_real_ms);
+        (
+            stamp,
+            sensors().map(|(_, real_ms)| real_ms).chain(quiet).min(),
+        )
+    }
+
+    /// What was said since the last call, in the order of its numbers.
+    pub fn take(&mut self) -> Vec<Alert> {
+        self.voice.take()
+    }
+
+    /// The number that the next transition gets.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.voice.next_seq()
+    }
+
+    /// The last transition of each open alert.
+    pub fn open(&self) -> impl Iterator<Item = &Alert> {
+        let sensors = self.sensors.iter().flat_map(SensorWatch::entries);
+        let gateway = self.gateway.values().map(|standing| &standing.entry);
+        sensors.chain(gateway).filter_map(Entry::open)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,570 @@
+use firmware_shared::alert::{ALERT_LEN_MAX, AlertState};
+use firmware_shared::id::SeqRange;
+use firmware_shared::reading::{Fault, FaultKind, Score, Value};
+use firmware_shared::time::ClockSource;
+use firmware_shared::units::Celsius128;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Driver, Limits};
+use crate::score::{Expected, Standing};
+
+const SECOND: u64 = 1000;
+
+mod condition_table {
+    use super::*;
+    use Change::{Cleared, Escalated, Raised};
+    use Level::{Hold, Off, On};
+
+    /// Steps a condition through (second, level) and compares its transitions.
+    fn check(rule: Rule, steps: &[(u64, Level)], expected: &[(u64, Change)]) {
+        let mut condition = Condition::default();
+        let step = |(at, level): &(u64, Level)| {
+            condition
+                .step(at * SECOND, *level, &rule)
+                .map(|change| (*at, change))
+        };
+        let changes: Vec<_> = steps.iter().filter_map(step).collect();
+        assert_eq!(changes, expected);
+    }
+
+    fn rule(on_s: u64, off_s: u64) -> Rule {
+        Rule {
+            on_delay_ms: on_s * SECOND,
+            off_delay_ms: off_s * SECOND,
+            escalate_after_ms: Some(1800 * SECOND),
+        }
+    }
+
+    #[test]
+    fn without_a_delay_the_first_step_raises() {
+        check(
+            rule(0, 0),
+            &[(5, On), (6, On), (7, Off)],
+            &[(5, Raised), (7, Cleared)],
+        );
+    }
+
+    #[test]
+    fn it_must_hold_for_the_on_delay_without_a_break() {
+        check(rule(10, 0), &[(0, On), (9, On), (10, On)], &[(10, Raised)]);
+        check(
+            rule(10, 0),
+            &[(0, On), (5, Off), (6, On), (15, On), (16, On)],
+            &[(16, Raised)],
+        );
+        check(
+            rule(10, 0),
+            &[(0, On), (5, Hold), (6, On), (15, On), (16, On)],
+            &[(16, Raised)],
+        );
+    }
+
+    #[test]
+    fn it_must_be_gone_for_the_off_delay_without_a_break() {
+        let steps = [(0, On), (1, Off), (60, Off), (61, Off)];
+        check(rule(0, 60), &steps, &[(0, Raised), (61, Cleared)]);
+        let steps = [
+            (0, On),
+            (1, Off),
+            (50, On),
+            (51, Off),
+            (61, Off),
+            (111, Off),
+        ];
+        check(rule(0, 60), &steps, &[(0, Raised), (111, Cleared)]);
+        let steps = [
+            (0, On),
+            (1, Off),
+            (50, Hold),
+            (51, Off),
+            (61, Off),
+            (111, Off),
+        ];
+        check(rule(0, 60), &steps, &[(0, Raised), (111, Cleared)]);
+    }
+
+    #[test]
+    fn inside_the_margin_it_neither_begins_nor_ends() {
+        check(rule(0, 0), &[(0, Hold), (1, Hold)], &[]);
+        check(
+            rule(0, 0),
+            &[(0, On), (1, Hold), (900, Hold)],
+            &[(0, Raised)],
+        );
+    }
+
+    #[test]
+    fn it_escalates_once_while_it_lasts() {
+        let steps = [
+            (0, On),
+            (1799, On),
+            (1800, On),
+            (1801, On),
+            (9000, On),
+            (9001, Off),
+        ];
+        check(
+            rule(0, 0),
+            &steps,
+            &[(0, Raised), (1800, Escalated), (9001, Cleared)],
+        );
+    }
+
+    #[test]
+    fn after_its_first_return_it_comes_back_at_most_once_an_hour() {
+        let steps: Vec<_> = (0..7300)
+            .map(|at| (at, if at % 10 < 5 { On } else { Off }))
+            .collect();
+        let mut condition = Condition::default();
+        let raised = |(at, level): &(u64, Level)| {
+            let change = condition.step(at * SECOND, *level, &rule(0, 0));
+            (change == Some(Raised)).then_some(*at)
+        };
+        let raised: Vec<_> = steps.iter().filter_map(raised).collect();
+        assert_eq!(raised, [0, 10, 3610, 7210]);
+    }
+
+    #[test]
+    fn a_condition_that_lasts_is_raised_when_its_hour_is_over() {
+        let mut steps = vec![(0, On), (1, Off), (10, On), (11, Off), (20, On)];
+        steps.extend((21..3620).map(|at| (at, On)));
+        check(
+            rule(0, 0),
+            &steps,
+            &[
+                (0, Raised),
+                (1, Cleared),
+                (10, Raised),
+                (11, Cleared),
+                (3610, Raised),
+            ],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_deadline_is_when_a_step_makes_a_transition(
+            steps in prop::collection::vec((0_u64..2000, 0..3_usize), 1..60),
+        ) {
+            let (mut condition, rule) = (Condition::default(), rule(7, 11));
+            let mut now = 0;
+            for (wait, level) in steps {
+                now += wait * SECOND;
+                let level = [On, Hold, Off][level];
+                condition.step(now, level, &rule);
+                let Some(deadline) = condition.deadline_ms(&rule).filter(|at| *at > now) else { continue };
+                prop_assert_eq!(condition.clone().step(deadline - 1, level, &rule), None);
+                prop_assert!(condition.clone().step(deadline, level, &rule).is_some());
+            }
+        }
+    }
+}
+
+fn sensor(duration_s: u64) -> SensorConfig {
+    SensorConfig {
+        index: 3,
+        name: "cargo".try_into().unwrap(),
+        driver: Driver::Tmp117,
+        address: 0x48,
+        role: "load".try_into().unwrap(),
+        period_ms: 1000,
+        calibration: Celsius128(0),
+        limits: Limits {
+            high: Some(Celsius128(8 * 128)),
+            low: Some(Celsius128(2 * 128)),
+            duration_ms: duration_s * SECOND,
+            hysteresis: Celsius128(64),
+            severity: Severity::Critical,
+        },
+    }
+}
+
+/// A desk, and what arrives at it.
+struct Scene {
+    desk: AlertDesk,
+    limits: Limits,
+    seq: u64,
+    said: Vec<Alert>,
+}
+
+fn at(second: u64) -> Now {
+    Now {
+        real_ms: second * SECOND,
+        stamp_ms: second * SECOND,
+    }
+}
+
+impl Scene {
+    fn new(duration_s: u64) -> Self {
+        let sensor = sensor(duration_s);
+        let (device, epoch) = ("truck-001".parse().unwrap(), Epoch::from_random(0xabc));
+        let desk = AlertDesk::new(device, epoch, [&sensor], at(0));
+        Self {
+            desk,
+            limits: sensor.limits,
+            seq: 1000,
+            said: Vec::new(),
+        }
+    }
+
+    fn give(&mut self, second: u64, value: Value, score: u16) {
+        let verdict = match value {
+            Value::Temperature(value) => Verdict {
+                score: Score(score),
+                expected: Some(Expected {
+                    value: 512,
+                    low: 400,
+                    high: 624,
+                }),
+                standing: Some(Standing::of(value, &self.limits)),
+            },
+            _ => Verdict::default(),
+        };
+        let reading = Reading {
+            stamp_ms: second * SECOND,
+            sensor: 3,
+            score: Score(score),
+            value,
+        };
+        self.desk.reading(at(second), self.seq, &reading, &verdict);
+        self.seq += 1;
+        self.said.extend(self.desk.take());
+    }
+
+    fn degrees(&mut self, second: u64, deg_c: f64) {
+        self.give(
+            second,
+            Value::Temperature(Celsius128((deg_c * 128.0) as i32)),
+            0,
+        );
+    }
+
+    fn fault(&mut self, second: u64, kind: FaultKind) {
+        self.give(
+            second,
+            Value::Fault(Fault {
+                kind,
+                register: 0,
+                code: 0,
+            }),
+            0,
+        );
+    }
+
+    fn tick(&mut self, second: u64) {
+        self.desk.tick(at(second));
+        self.said.extend(self.desk.take());
+    }
+
+    fn story(&self) -> Vec<(u64, &str, &str)> {
+        let line = |alert: &'_ Alert| {
+            (
+                alert.boottime_ms / SECOND,
+                alert.state.name(),
+                alert.severity.name(),
+            )
+        };
+        self.said.iter().map(line).collect()
+    }
+
+    fn kinds(&self) -> Vec<(&str, &str)> {
+        self.said
+            .iter()
+            .map(|alert| (alert.kind.as_str(), alert.state.name()))
+            .collect()
+    }
+}
+
+#[test]
+fn a_limit_without_a_duration_is_told_with_the_first_reading_beyond_it() {
+    let mut scene = Scene::new(0);
+    scene.degrees(10, 8.0);
+    assert!(scene.said.is_empty(), "the limit itself is allowed");
+    scene.degrees(11, 8.5);
+    let alert = &scene.said[0];
+    assert_eq!(
+        (alert.kind.as_str(), alert.state),
+        ("limit_high", AlertState::Raised)
+    );
+    assert_eq!(
+        (alert.severity, alert.sensor.as_str()),
+        (Severity::Critical, "cargo")
+    );
+    assert_eq!(
+        (alert.value, alert.high, alert.unit.as_str()),
+        (Some(8.5), Some(8.0), "degC")
+    );
+    assert_eq!(
+        alert.text,
+        "cargo is too warm: 8.5 degC, the limit is 8.0 degC"
+    );
+    assert_eq!(alert.window, SeqRange::new(1001 - 240, 1001 + 60));
+    assert_eq!(
+        (alert.seq, alert.boottime_ms, alert.utc.as_ref()),
+        (0, 11_000, None)
+    );
+    assert_eq!(alert.id, "truck-001-0000000000000abc-0");
+}
+
+#[test]
+fn a_limit_with_a_duration_waits_and_a_cold_load_is_told_as_well() {
+    let mut scene = Scene::new(60);
+    for second in 0..70 {
+        scene.degrees(second, if second < 5 { 4.0 } else { 1.0 });
+    }
+    assert_eq!(scene.story(), [(65, "raised", "critical")]);
+    assert_eq!(
+        scene.said[0].text,
+        "cargo is too cold: 1.0 degC, the limit is 2.0 degC"
+    );
+}
+
+#[test]
+fn it_clears_after_a_minute_inside_the_margin_and_keeps_its_id() {
+    let mut scene = Scene::new(0);
+    for second in 0..200 {
+        let deg_c = if second < 50 {
+            9.0
+        } else if second < 100 {
+            7.75
+        } else {
+            7.0
+        };
+        scene.degrees(second, deg_c);
+    }
+    assert_eq!(
+        scene.story(),
+        [(0, "raised", "critical"), (160, "cleared", "critical")]
+    );
+    assert_eq!(scene.said[0].id, scene.said[1].id);
+    assert_eq!(
+        (scene.said[0].seq, scene.said[1].seq, scene.desk.next_seq()),
+        (0, 1, 2)
+    );
+    assert_eq!(scene.desk.open().count(), 0);
+}
+
+#[test]
+fn half_an_hour_outside_is_told_again_as_worse() {
+    let mut scene = Scene::new(0);
+    for second in 0..3600 {
+        scene.degrees(second, 9.0);
+    }
+    assert_eq!(
+        scene.story(),
+        [(0, "raised", "critical"), (1800, "escalated", "critical")]
+    );
+    assert_eq!(
+        scene.desk.open().next().unwrap().state,
+        AlertState::Escalated
+    );
+}
+
+#[test]
+fn a_fault_is_told_after_ten_seconds_and_heals_quietly_before() {
+    let mut scene = Scene::new(0);
+    scene.degrees(0, 4.0);
+    scene.fault(1, FaultKind::IMPLAUSIBLE);
+    scene.tick(9);
+    scene.degrees(10, 4.0);
+    scene.tick(30);
+    assert!(scene.said.is_empty());
+    scene.fault(31, FaultKind::IMPLAUSIBLE);
+    assert_eq!(scene.desk.deadlines().0, Some(41 * SECOND));
+    scene.tick(40);
+    assert!(scene.said.is_empty());
+    scene.tick(41);
+    assert_eq!(scene.kinds(), [("sensor_fault", "raised")]);
+    scene.degrees(50, 4.0);
+    scene.degrees(55, 4.0);
+    assert_eq!(scene.kinds()[1..], [("sensor_fault", "cleared")]);
+}
+
+#[test]
+fn a_sensor_that_nobody_finds_is_lost_and_not_faulty() {
+    let mut scene = Scene::new(0);
+    scene.fault(0, FaultKind::NO_ACK);
+    scene.tick(10);
+    assert_eq!(scene.kinds(), [("sensor_lost", "raised")]);
+    let text = "sensor cargo does not answer (no_ack); its value is not known";
+    assert_eq!(scene.said[0].text, text);
+}
+
+#[test]
+fn silence_of_a_hung_bus_is_a_lost_sensor_and_the_deadline_says_when() {
+    let mut scene = Scene::new(0);
+    scene.degrees(100, 4.0);
+    assert_eq!(scene.desk.deadlines(), (None, Some(130 * SECOND)));
+    scene.tick(129);
+    assert_eq!(scene.desk.deadlines().0, None);
+    scene.tick(130);
+    scene.tick(140);
+    assert_eq!(scene.kinds(), [("sensor_lost", "raised")]);
+    scene.degrees(141, 4.0);
+    scene.degrees(146, 4.0);
+    assert_eq!(scene.kinds()[1..], [("sensor_lost", "cleared")]);
+}
+
+#[test]
+fn a_tunnel_is_no_alert() {
+    let mut scene = Scene::new(0);
+    for minute in 0..30 {
+        scene.fault(minute * 60, FaultKind::NO_FIX);
+        scene.tick(minute * 60 + 29);
+    }
+    assert!(scene.said.is_empty(), "{:?}", scene.said);
+}
+
+#[test]
+fn a_faulty_sensor_neither_begins_nor_ends_a_process_alert() {
+    let mut scene = Scene::new(30);
+    // 29 s too warm, then a fault: the time before it does not count.
+    for second in 0..30 {
+        scene.degrees(second, 9.0);
+    }
+    scene.fault(30, FaultKind::STRETCH_OR_LENGTH);
+    for second in 31..61 {
+        scene.degrees(second, 9.0);
+    }
+    assert!(scene.said.is_empty());
+    scene.degrees(61, 9.0);
+    assert_eq!(scene.kinds(), [("limit_high", "raised")]);
+    // Inside again, then a fault: the minute inside begins anew.
+    for second in 62..100 {
+        scene.degrees(second, 4.0);
+    }
+    scene.fault(100, FaultKind::STRETCH_OR_LENGTH);
+    for second in 101..161 {
+        scene.degrees(second, 4.0);
+    }
+    assert_eq!(scene.said.len(), 1);
+    scene.degrees(161, 4.0);
+    assert_eq!(scene.kinds()[1..], [("limit_high", "cleared")]);
+}
+
+#[test]
+fn an_anomaly_that_lasts_is_told_with_what_was_expected() {
+    let mut scene = Scene::new(0);
+    for second in 0..12 {
+        scene.give(second, Value::Temperature(Celsius128(7 * 128)), 800);
+    }
+    let alert = &scene.said[0];
+    assert_eq!(
+        (alert.kind.as_str(), alert.severity),
+        ("anomaly", Severity::Warning)
+    );
+    assert_eq!(
+        (alert.expected, alert.low, alert.high),
+        (Some(4.0), Some(3.125), Some(4.875))
+    );
+    assert_eq!(
+        alert.text,
+        "cargo is unusual: 7.0 degC, expected 3.1 to 4.9 degC"
+    );
+    assert_eq!(scene.said.len(), 1);
+}
+
+#[test]
+fn a_short_or_faint_anomaly_stays_in_the_data() {
+    let mut scene = Scene::new(0);
+    for second in 0..300 {
+        let score = match second % 30 {
+            0..9 => 1000,
+            9..12 => 500,
+            _ => 0,
+        };
+        scene.give(second, Value::Temperature(Celsius128(5 * 128)), score);
+    }
+    assert!(scene.said.is_empty());
+}
+
+fn alarm(kind: &'static str, phase: AlarmPhase) -> Alarm {
+    Alarm {
+        kind,
+        phase,
+        severity: Severity::Diagnostic,
+        text: format!("{kind} {phase:?}"),
+    }
+}
+
+#[test]
+fn alarms_of_the_gateway_are_raised_once_and_called_off() {
+    let mut scene = Scene::new(0);
+    for second in [1, 2, 3] {
+        scene
+            .desk
+            .alarm(at(second), alarm("centre_silent", AlarmPhase::Begins));
+    }
+    scene
+        .desk
+        .alarm(at(9), alarm("centre_silent", AlarmPhase::Ends));
+    scene
+        .desk
+        .alarm(at(10), alarm("centre_silent", AlarmPhase::Ends));
+    scene.said.extend(scene.desk.take());
+    assert_eq!(
+        scene.story(),
+        [(1, "raised", "diagnostic"), (9, "cleared", "diagnostic")]
+    );
+    assert_eq!(
+        (scene.said[0].sensor.as_str(), scene.said[0].window),
+        ("gateway", None)
+    );
+}
+
+#[test]
+fn an_event_is_over_when_it_does_not_come_back() {
+    let mut scene = Scene::new(0);
+    scene
+        .desk
+        .alarm(at(0), alarm("foreign_central", AlarmPhase::Event));
+    scene
+        .desk
+        .alarm(at(300), alarm("foreign_central", AlarmPhase::Event));
+    scene.degrees(890, 4.0);
+    scene.tick(899);
+    assert_eq!(scene.kinds(), [("foreign_central", "raised")]);
+    assert_eq!(scene.desk.deadlines().1, Some(900 * SECOND));
+    scene.tick(900);
+    assert_eq!(scene.kinds()[1..], [("foreign_central", "cleared")]);
+}
+
+#[test]
+fn utc_is_told_as_soon_as_it_is_known() {
+    let mut scene = Scene::new(0);
+    scene.desk.anchor(TimeAnchor {
+        boottime_ms: 0,
+        utc_ms: 1_799_049_600_000,
+        error_ms: 100,
+        source: ClockSource::Gnss,
+    });
+    scene.degrees(1, 9.0);
+    assert_eq!(
+        scene.said[0].utc.as_deref(),
+        Some("2027-01-04T08:00:01.000Z")
+    );
+    assert_eq!(utc_text(i64::MAX), None);
+}
+
+proptest! {
+    #[test]
+    fn every_alert_fits_its_bytes_and_reads_back(name in "\\PC{1,8}", deg_c in -50.0..150.0_f64) {
+        let mut sensor = sensor(0);
+        sensor.name = name.as_str().try_into().unwrap_or_default();
+        let device = "a".repeat(32).parse().unwrap();
+        let mut desk = AlertDesk::new(device, Epoch::from_random(u64::MAX), [&sensor], at(0));
+        let value = Celsius128((deg_c * 128.0) as i32);
+        let standing = Some(Standing::of(value, &sensor.limits));
+        let reading = Reading {
+            stamp_ms: u64::MAX, sensor: 3, score: Score(1000), value: Value::Temperature(value),
+        };
+        let verdict = Verdict { score: Score(1000), expected: None, standing };
+        desk.reading(at(1), u64::MAX - 1, &reading, &verdict);
+        for alert in desk.take() {
+            let bytes = to_json(&alert).unwrap();
+            prop_assert!(bytes.len() <= ALERT_LEN_MAX);
+            prop_assert_eq!(serde_json::from_slice::<Alert>(&bytes).unwrap(), alert);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Alerts as they are said: number, id, JSON, log line.
+//!
+//! Promises: numbers of the alert lane are consecutive from 0; all transitions of one alert carry the id of
+//! its first; the JSON is at most [`ALERT_LEN_MAX`] bytes; every transition is also a log line, so that it
+//! is told without any uplink. Never: a clock, a queue.
+
+use firmware_shared::alert::{ALERT_LEN_MAX, Alert, AlertState, Severity};
+use firmware_shared::id::{DeviceId, Epoch, SeqRange};
+use firmware_shared::time::TimeAnchor;
+
+/// Readings of all sensors before the transition that belong to the black-box window.
+const WINDOW_BEFORE_COUNT: u64 = 240;
+/// Readings of all sensors after the transition that belong to the black-box window.
+const WINDOW_AFTER_COUNT: u64 = 60;
+
+/// The content of one transition.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Saying {
+    pub(super) value: Option<f64>,
+    pub(super) unit: &'static str,
+    pub(super) expected: Option<f64>,
+    pub(super) low: Option<f64>,
+    pub(super) high: Option<f64>,
+    pub(super) seq: Option<u64>,
+    pub(super) text: String,
+}
+
+/// What all transitions of one alert share.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Title {
+    pub(super) id: heapless::String<80>,
+    pub(super) severity: Severity,
+}
+
+/// Gives alerts their numbers and collects them.
+#[derive(Debug)]
+pub(super) struct Voice {
+    device: DeviceId,
+    epoch: Epoch,
+    next_seq: u64,
+    pub(super) anchor: Option<TimeAnchor>,
+    said: Vec<Alert>,
+}
+
+impl Voice {
+    pub(super) fn new(device: DeviceId, epoch: Epoch) -> Self {
+        Self {
+            device,
+            epoch,
+            next_seq: 0,
+            anchor: None,
+            said: Vec::new(),
+        }
+    }
+
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The id of an alert whose first transition is the next one said.
+    pub(super) fn next_id(&self) -> heapless::String<80> {
+        cut(&format!("{}-{}-{}", self.device, self.epoch, self.next_seq))
+    }
+
+    pub(super) fn say(
+        &mut self,
+        now_ms: u64,
+        state: AlertState,
+        title: &Title,
+        [kind, sensor]: [&str; 2],
+        saying: &Saying,
+    ) -> Alert {
+        let alert = Alert {
+            id: title.id.clone(),
+            device: self.device.clone(),
+            epoch: self.epoch,
+            seq: self.next_seq,
+            state,
+            severity: title.severity,
+            kind: cut(kind),
+            sensor: cut(sensor),
+            value: saying.value,
+            unit: cut(saying.unit),
+            expected: saying.expected,
+            low: saying.low,
+            high: saying.high,
+            boottime_ms: now_ms,
+            utc: self
+                .anchor
+                .and_then(|anchor| utc_text(anchor.utc_ms_of(now_ms))),
+            late: false,
+            window: saying.seq.and_then(window),
+            text: cut(&saying.text),
+        };
+        self.next_seq += 1;
+        log(&alert);
+        self.said.push(alert.clone());
+        alert
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Alert> {
+        std::mem::take(&mut self.said)
+    }
+}
+
+fn log(alert: &Alert) {
+    tracing::warn!(
+        id = %alert.id,
+        state = alert.state.name(),
+        severity = alert.severity.name(),
+        kind = %alert.kind,
+        sensor = %alert.sensor,
+        "{}", alert.text
+    );
+}
+
+fn window(seq: u64) -> Option<SeqRange> {
+    let first_seq = seq.saturating_sub(WINDOW_BEFORE_COUNT);
+    SeqRange::new(first_seq, seq.saturating_add(WINDOW_AFTER_COUNT))
+}
+
+/// RFC 3339 in UTC with milliseconds; `None` outside the years that it can name.
+#[must_use]
+pub fn utc_text(utc_ms: i64) -> Option<heapless::String<32>> {
+    let timestamp = jiff::Timestamp::from_millisecond(utc_ms).ok()?;
+    Some(cut(&format!("{timestamp:.3}")))
+}
+
+/// As much of a text as fits, cut between characters.
+fn cut<const LEN: usize>(text: &str) -> heapless::String<LEN> {
+    let mut short = heapless::String::new();
+    for character in text.chars() {
+        if short.push(character).is_err() {
+            break;
+        }
+    }
+    short
+}
+
+/// The bytes that travel; `None` when the alert is longer than an alert may be.
+#[must_use]
+pub fn to_json(alert: &Alert) -> Option<Vec<u8>> {
+    serde_json::to_vec(alert)
+        .ok()
+        .filter(|bytes| bytes.len() <= ALERT_LEN_MAX)
+}
