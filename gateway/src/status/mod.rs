@@ -1,0 +1,24 @@
+//! How the gateway is doing, for those who ask on the spot.
+//!
+//! ```text
+//!  fleet-gateway status --> unix socket (0600) --> thread --bounded channel--> pipeline
+//! ```
+//! Promises: a question never holds up a reading: the pipeline answers when it has nothing better to do,
+//! and who asks gives up after a second; only the owner of the process may ask. Never: a command.
+
+mod client;
+mod memory;
+mod render;
+mod report;
+mod socket;
+
+pub use client::{AskError, ask};
+pub use memory::{Memory, read as read_memory};
+pub use render::render;
+pub use report::{
+    ClockReport, LaneReport, LastValue, LinkReport, OpenAlert, SensorReport, StatusReport,
+};
+pub use socket::{Question, Questions, SocketError, StatusSocket};
+
+#[cfg(test)]
+mod tests;
