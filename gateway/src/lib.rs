@@ -1,10 +1,33 @@
-//! The gateway on the vehicle.
+//! The gateway on the vehicle: *a reading is sampled, scored, sealed, spooled and forwarded; it is released
+//! only when the centre says it has committed it.*
+//!
+//! ```text
+//!  bus threads                 pipeline thread                                   link thread
+//!  sample --numbered, bounded--> score --> alert --+
+//!                                  |               v
+//!                                  +--> seal --> deliver (spool ==disk== forward) <--bounded--> mqtt
+//!  status socket --bounded-->  answers
+//! ```
+//! Promises: see each stage. Never: a stage that reads a clock (only [`clock`] does), a queue without a
+//! bound, a start that fails for any other reason than the configuration.
+//!
+//! Reading order: [`config`], [`sample`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
+//! [`forward`], [`deliver`], [`run`], [`status`], [`cli`].
 
+pub mod alert;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod deliver;
 pub mod forward;
+pub mod identity;
+pub mod run;
+pub mod sample;
+pub mod score;
+pub mod seal;
+pub mod sequencer;
 pub mod spool;
+pub mod status;
+pub mod timekeeper;
 
-/// Entry point of `fleet-gateway`.
-pub fn main(_args: impl IntoIterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::from(2)
-}
+pub use cli::main;

@@ -1,0 +1,236 @@
+//! The command line.
+//!
+//! Promises: answers go to stdout, logs to stderr; the exit code says which kind of failure it was; every
+//! failure is one line. Never: a start with a configuration that a person must change.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use crate::spool::disk::RealDisk;
+use crate::status::{self, AskError};
+use crate::{run, spool};
+
+/// Something went wrong while running.
+const EXIT_FAILURE: u8 = 1;
+/// The command line or the configuration must be changed.
+const EXIT_USAGE: u8 = 2;
+/// `status`: no gateway answers.
+const EXIT_UNREACHABLE: u8 = 3;
+
+const HELP_AFTER: &str = "\
+Examples:
+  fleet-gateway check-config --config /etc/fleet-gateway/gateway.toml
+  fleet-gateway run --config /etc/fleet-gateway/gateway.toml
+  fleet-gateway status --config /etc/fleet-gateway/gateway.toml --watch
+  fleet-gateway spool inspect /var/lib/fleet-gateway/spool --json
+
+Exit codes:
+  0  done
+  1  failed while running
+  2  wrong usage or configuration
+  3  status: no gateway answers";
+
+/// Samples sensors, scores and seals their readings, and delivers each exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "fleet-gateway", version, after_help = HELP_AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until SIGTERM or SIGINT
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What is logged: error, warn, info, debug, trace, or a list such as "info,gateway=debug"
+        #[arg(long, default_value = "info")]
+        log: String,
+    },
+    /// Check a configuration and print what is in effect, defaults included
+    CheckConfig {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Ask a running gateway how it is
+    Status(StatusArgs),
+    /// Look at a spool
+    Spool {
+        #[command(subcommand)]
+        command: SpoolCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// Configuration file of the gateway
+    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
+    config: Option<PathBuf>,
+    /// Status socket of the gateway
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "watch")]
+    json: bool,
+    /// Refresh once a second
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// Print what a spool folder holds; nothing is changed
+    Inspect {
+        /// The folder
+        dir: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why a command ended.
+#[derive(Debug)]
+enum Failure {
+    Config(ConfigError),
+    Unreachable(AskError),
+    Usage(String),
+    Running(anyhow::Error),
+}
+
+/// Entry point of `fleet-gateway`; `args` begin with the name of the program.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers (code 0), the rest is usage (code 2); a closed pipe is neither.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE));
+        }
+    };
+    match perform(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    let (text, code) = match failure {
+        Failure::Config(error) => (error.to_string(), EXIT_USAGE),
+        Failure::Usage(text) => (text.clone(), EXIT_USAGE),
+        Failure::Unreachable(error) => (error.to_string(), EXIT_UNREACHABLE),
+        Failure::Running(error) => (format!("{error:#}"), EXIT_FAILURE),
+    };
+    // Nobody is left to tell when stderr is closed.
+    writeln!(std::io::stderr(), "fleet-gateway: {text}").ok();
+    ExitCode::from(code)
+}
+
+fn perform(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { config, log } => {
+            let config = load(&config.config)?;
+            start_log(&log)?;
+            run::run(&config).map_err(Failure::Running)
+        }
+        Command::CheckConfig { config } => print(&load(&config.config)?.effective_toml()),
+        Command::Status(args) => status(&args),
+        Command::Spool {
+            command: SpoolCommand::Inspect { dir, json },
+        } => inspect(&dir, json),
+    }
+}
+
+fn load(file: &Path) -> Result<Config, Failure> {
+    Config::load(file).map_err(Failure::Config)
+}
+
+fn start_log(directives: &str) -> Result<(), Failure> {
+    let filter = directives.parse::<tracing_subscriber::EnvFilter>().map_err(|error| {
+        Failure::Usage(format!(
+            "--log = {directives:?} is not allowed ({error}); allowed is a level or target=level"
+        ))
+    })?;
+    // A second call in the same process keeps the first logger.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init()
+        .ok();
+    Ok(())
+}
+
+fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let socket = match (&args.socket, &args.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(config)) => load(config)?.status.socket,
+        (None, None) => return Err(Failure::Usage("--config or --socket is missing".to_owned())),
+    };
+    loop {
+        let report = status::ask(&socket).map_err(Failure::Unreachable)?;
+        if args.json {
+            return print(&format!("{report:#}\n"));
+        }
+        if args.watch {
+            // Clears the screen and goes to its first corner.
+            print("\x1b[2J\x1b[H")?;
+        }
+        print(&status::render(&report))?;
+        if !args.watch {
+            return Ok(());
+        }
+        crossbeam_channel::after(Duration::from_secs(1)).recv().ok();
+    }
+}
+
+fn inspect(dir: &Path, json: bool) -> Result<(), Failure> {
+    let running = |error: anyhow::Error| Failure::Running(error);
+    if !dir.is_dir() {
+        let text = format!(
+            "{}: no such folder; allowed is the folder of a spool",
+            dir.display()
+        );
+        return Err(Failure::Usage(text));
+    }
+    let found = spool::inspect::inspect(&mut RealDisk::new(dir))
+        .map_err(|error| running(anyhow::Error::from(error).context(dir.display().to_string())))?;
+    if json {
+        let text = serde_json::to_string_pretty(&found).map_err(|error| running(error.into()))?;
+        return print(&format!("{text}\n"));
+    }
+    let mut text = format!(
+        "opened {} times, {} losses not acknowledged\n",
+        found.incarnation,
+        found.losses.len()
+    );
+    for segment in &found.segments {
+        let (frames, damaged) = (segment.frames, segment.damaged_bytes);
+        let line = format!(
+            "{}: {} bytes, {frames} frames, {damaged} bytes damaged\n",
+            segment.file, segment.bytes
+        );
+        text.push_str(&line);
+    }
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::Running(error.into()))
+}

@@ -1,0 +1,242 @@
+//! The shell: threads, channels, signals, and the order of a stop.
+//!
+//! ```text
+//!  signals --> main thread: wait for readings, link, questions, deadline
+//!                drain the queue -> turn (seal, sync) -> poll -> link
+//!  stop: end sampling -> drain -> seal, sync, close -> flush the link -> exit
+//! ```
+//! Promises: nothing is sent before it is durable; SIGTERM and SIGINT end in a clean stop within seconds, a
+//! second one at once; a thread that panics ends the process, for the supervisor to start it again.
+//! Never: a queue without a bound.
+
+mod alarm;
+mod answer;
+mod buses;
+mod health;
+mod pipeline;
+mod seen;
+pub mod setup;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub use answer::Surroundings;
+use buses::Buses;
+pub use pipeline::Pipeline;
+
+use crate::clock::{Now, StampClock};
+use crate::config::Config;
+use crate::deliver::Deliver;
+use crate::forward::link::LinkEvent;
+use crate::forward::mqtt::MqttLink;
+use crate::identity;
+use crate::sample::SensorBoard;
+use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX, Sampled};
+use crate::spool::disk::RealDisk;
+use crate::status::{Questions, StatusSocket, read_memory};
+
+/// Answers of the broker between two turns: both windows and the acknowledgements of a second, several
+/// times over. The link waits when it is full.
+const LINK_EVENTS_MAX: usize = 256;
+/// The longest wait between two turns: suspend does not count in a wait, but in deadlines.
+const WAIT_MS_MAX: u64 = 1000;
+/// How long the last words may take.
+const FLUSH_MS_MAX: u64 = 5000;
+const SIGNAL_STACK_LEN: usize = 128 * 1024;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What makes a start impossible although the configuration is right, or a thread that cannot be had.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    end_with_panics();
+    let stop = stop_signal()?;
+    let buses = Buses::open(config)?;
+    let clock = buses.clock.clone();
+    let identity = setup::process_identity(config, identity::draw_epoch()?, identity::boot_id()?);
+    tracing::info!(
+        device = %identity.device, epoch = %identity.epoch, version = %identity.software, "starting"
+    );
+    let socket = StatusSocket::open(&config.status.socket);
+    let (_socket, questions) = match socket {
+        Ok((socket, questions)) => (Some(socket), questions),
+        Err(error) => {
+            tracing::warn!(%error, "nobody can ask for the status");
+            (None, crossbeam_channel::never())
+        }
+    };
+    let disk = Box::new(RealDisk::new(&config.spool.dir));
+    let delivery = setup::deliver_config(config, identity::draw_u64()?);
+    let now = clock.now();
+    let deliver = Deliver::open(delivery, identity.clone(), disk, now.real_ms);
+    let (event_sender, events) = bounded(LINK_EVENTS_MAX);
+    let mqtt = setup::mqtt_config(config, &identity, identity::draw_u64()?)
+        .context("broker.prefix and device.id make the topics too long")?;
+    let link = MqttLink::start(mqtt, event_sender).context("no thread for the link")?;
+    let (issuer, intake) = sequencer::queue(QUEUE_COUNT_MAX);
+    let board = SensorBoard::new(config.sensors().count());
+    let threads = buses.start(config, &issuer, &board)?;
+    let pipeline = Pipeline::new(config, identity, deliver, now);
+    let mut shell = Shell {
+        pipeline,
+        clock,
+        intake,
+        events,
+        questions,
+        stop,
+        board,
+        link,
+    };
+    shell.work();
+    tracing::info!("stopping");
+    threads.stop();
+    shell.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A panic is a defect. Going on without one of the threads would be a gateway that looks alive.
+fn end_with_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        tracing::error!(thread = std::thread::current().name(), "{info}");
+        std::process::exit(1);
+    }));
+}
+
+/// A channel that says when to stop. A second signal ends the process at once.
+fn stop_signal() -> anyhow::Result<Receiver<()>> {
+    let (sender, stop) = bounded(1);
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("no signals")?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .stack_size(SIGNAL_STACK_LEN)
+        .spawn(move || watch(&mut signals, &sender))
+        .context("no thread for signals")?;
+    Ok(stop)
+}
+
+fn watch(signals: &mut Signals, sender: &Sender<()>) {
+    for _ in signals.forever() {
+        if sender.try_send(()).is_err() {
+            tracing::warn!("stopped at once by a second signal");
+            std::process::exit(1);
+        }
+    }
+}
+
+struct Shell {
+    pipeline: Pipeline,
+    clock: StampClock,
+    intake: Intake,
+    events: Receiver<LinkEvent>,
+    questions: Questions,
+    stop: Receiver<()>,
+    board: SensorBoard,
+    link: MqttLink,
+}
+
+impl Shell {
+    fn work(&mut self) {
+        while self.stop.is_empty() {
+            let now = self.clock.now();
+            self.drain(now);
+            self.hear(now);
+            self.pipeline.turn(now, self.intake.next_seq(), read_memory);
+            self.speak(now);
+            self.answer(now);
+            self.wait();
+        }
+    }
+
+    /// Takes what waits, at most a full queue at a time, so that nothing is unsynced for long.
+    fn drain(&mut self, now: Now) {
+        for _ in 0..QUEUE_COUNT_MAX {
+            match self.intake.receiver().try_recv() {
+                Ok(Sampled::Reading { seq, reading }) => {
+                    if let Some(gap) = self.intake.admit(seq) {
+                        self.pipeline.lose(gap);
+                    }
+                    self.pipeline.reading(now, seq, reading);
+                }
+                Ok(Sampled::Anchor(anchor)) => self.pipeline.anchor(anchor),
+                Err(_) => break,
+            }
+        }
+        if let Some(tail) = self.intake.take_tail() {
+            self.pipeline.lose(tail);
+        }
+    }
+
+    fn hear(&mut self, now: Now) {
+        for event in self.events.try_iter().take(LINK_EVENTS_MAX) {
+            self.pipeline.link(now, event);
+        }
+    }
+
+    fn speak(&mut self, now: Now) {
+        while let Some(command) = self.pipeline.poll(now) {
+            // What does not fit is in flight without an answer: delivery gives such a connection up.
+            if self.link.send(command).is_err() {
+                tracing::debug!("the link is behind");
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Now) {
+        for question in self.questions.try_iter() {
+            let around = Surroundings {
+                board: &self.board,
+                next_seq: self.intake.next_seq(),
+                queue_depth: self.intake.depth(),
+                memory: read_memory(),
+            };
+            let report = self.pipeline.status(now, around);
+            let answer = serde_json::to_vec(&report).unwrap_or_default();
+            // Who asked may have given up.
+            question.answer.try_send(answer).ok();
+        }
+    }
+
+    fn wait(&self) {
+        let due_ms = self.pipeline.deadline_real_ms(&self.clock);
+        let wait_ms = due_ms
+            .saturating_sub(self.clock.now().real_ms)
+            .min(WAIT_MS_MAX);
+        let mut select = Select::new();
+        select.recv(self.intake.receiver());
+        select.recv(&self.events);
+        select.recv(&self.questions);
+        select.recv(&self.stop);
+        // Whether something is ready or the time is over, the next turn looks at everything.
+        select.ready_timeout(Duration::from_millis(wait_ms)).ok();
+    }
+
+    /// Drains and closes, then gives the link a bounded time for the last words.
+    fn close(&mut self) {
+        let now = self.clock.now();
+        while self.intake.depth() > 0 {
+            self.drain(now);
+        }
+        self.drain(now);
+        self.hear(now);
+        self.pipeline
+            .stop(now, self.intake.next_seq(), read_memory());
+        let until_ms = now.real_ms.saturating_add(FLUSH_MS_MAX);
+        loop {
+            let now = self.clock.now();
+            self.hear(now);
+            self.speak(now);
+            if self.pipeline.is_closed() || now.real_ms >= until_ms {
+                return;
+            }
+            let wait = Duration::from_millis(until_ms - now.real_ms);
+            let mut select = Select::new();
+            select.recv(&self.events);
+            select.ready_timeout(wait).ok();
+        }
+    }
+}

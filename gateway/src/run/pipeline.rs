@@ -1,0 +1,264 @@
+//! The pipeline: score, alert, seal, deliver, in one thread and in this order.
+//!
+//! Promises: an alert is durable before the reading after the one that caused it is looked at; a batch is
+//! closed in time and on link up, so that the newest readings go first; everything sealed is synced before
+//! anything is sent; every number that comes in is sealed or on record as lost. Never: a clock, a wait.
+
+use firmware_shared::id::{Lane, SeqRange, StreamId};
+use firmware_shared::message::LossReason;
+use firmware_shared::reading::Reading;
+use firmware_shared::time::TimeAnchor;
+
+use super::seen::SeenSensor;
+use super::{alarm, health};
+use crate::alert::{self, AlertDesk};
+use crate::clock::{Now, StampClock};
+use crate::config::{Config, SealConfig};
+use crate::deliver::{Deliver, DeliverStats, ProcessIdentity};
+use crate::forward::link::{Connection, LinkCommand, LinkEvent};
+use crate::score::Scorer;
+use crate::seal::{Sealed, Sealer};
+use crate::spool::Frame;
+use crate::status::Memory;
+use crate::timekeeper::Timekeeper;
+
+/// Everything between the samplers and the link.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(super) identity: ProcessIdentity,
+    pub(super) deliver: Deliver,
+    pub(super) desk: AlertDesk,
+    pub(super) keeper: Timekeeper,
+    pub(super) seen: Vec<SeenSensor>,
+    pub(super) started_real_ms: u64,
+    pub(super) lost: u64,
+    pub(super) health_next_seq: u64,
+    scorer: Scorer,
+    telemetry: Sealer,
+    health: Sealer,
+    health_period_ms: u64,
+    health_due_real_ms: u64,
+    sealed: Vec<Sealed>,
+    /// A connection has come up: the open batch goes out as soon as the birth has been said.
+    is_link_fresh: bool,
+}
+
+impl Pipeline {
+    /// A pipeline for a process; the opening of its epoch is the first thing in it.
+    #[must_use]
+    pub fn new(config: &Config, identity: ProcessIdentity, deliver: Deliver, now: Now) -> Self {
+        let stream = |lane| StreamId {
+            epoch: identity.epoch,
+            lane,
+        };
+        let device = identity.device.clone();
+        // A report is a batch of its own.
+        let report = SealConfig {
+            count_max: health::REPORT_COUNT,
+            age_ms_max: 0,
+        };
+        let mut pipeline = Self {
+            desk: AlertDesk::new(device, identity.epoch, config.sensors(), now),
+            keeper: Timekeeper::default(),
+            seen: config.sensors().map(SeenSensor::new).collect(),
+            started_real_ms: now.real_ms,
+            lost: 0,
+            health_next_seq: 1,
+            scorer: Scorer::new(config.sensors()),
+            telemetry: Sealer::new(stream(Lane::Telemetry), config.seal),
+            health: Sealer::new(stream(Lane::Health), report),
+            health_period_ms: config.health.period_ms,
+            health_due_real_ms: now.real_ms.saturating_add(config.health.period_ms),
+            sealed: Vec::new(),
+            is_link_fresh: false,
+            identity,
+            deliver,
+        };
+        pipeline
+            .sealed
+            .extend(health::opening(&pipeline.identity, now.stamp_ms));
+        pipeline
+    }
+
+    fn stream(&self, lane: Lane) -> StreamId {
+        StreamId {
+            epoch: self.identity.epoch,
+            lane,
+        }
+    }
+
+    /// Takes a numbered reading.
+    pub fn reading(&mut self, now: Now, seq: u64, mut reading: Reading) {
+        let verdict = self.scorer.step(reading.stamp_ms, &reading);
+        reading.score = verdict.score;
+        if let Some(seen) = self
+            .seen
+            .iter_mut()
+            .find(|seen| seen.index() == reading.sensor)
+        {
+            seen.note(&reading);
+        }
+        self.telemetry
+            .push(seq, reading, self.keeper.best(), &mut self.sealed);
+        self.desk.reading(now, seq, &reading, &verdict);
+        self.tell(now);
+    }
+
+    /// Takes numbers that were issued and will never come.
+    pub fn lose(&mut self, range: SeqRange) {
+        self.lost = self.lost.saturating_add(range.count());
+        self.deliver
+            .lose(self.stream(Lane::Telemetry), range, LossReason::Evicted);
+    }
+
+    /// Takes what a receiver knows about UTC.
+    pub fn anchor(&mut self, anchor: TimeAnchor) {
+        if let Some(best) = self.keeper.consider(anchor) {
+            self.desk.anchor(best);
+            self.deliver.anchor(best);
+        }
+    }
+
+    /// Takes what the link tells.
+    pub fn link(&mut self, now: Now, event: LinkEvent) {
+        if let LinkEvent::Connected(session) = &event
+            && session.connection == Connection::Main
+        {
+            self.is_link_fresh = true;
+        }
+        self.deliver.handle(now.real_ms, event);
+    }
+
+    /// To be called when the queue is drained: closes what is old, reports, makes everything durable.
+    /// `next_seq` is the number that the next reading gets.
+    pub fn turn(&mut self, now: Now, next_seq: u64, memory: impl FnOnce() -> Memory) {
+        self.telemetry
+            .close_old(now.stamp_ms, self.keeper.best(), &mut self.sealed);
+        if self.health_due_real_ms <= now.real_ms {
+            self.health_due_real_ms = now.real_ms.saturating_add(self.health_period_ms);
+            self.report(now, memory().rss_bytes);
+        }
+        self.deliver.note_next_seq(Lane::Telemetry, next_seq);
+        self.store(now);
+        self.deliver.sync(now.real_ms);
+        self.desk.tick(now);
+        for alarm in self.deliver.take_alarms() {
+            self.desk.alarm(now, alarm::translate(alarm));
+        }
+        self.tell(now);
+    }
+
+    fn report(&mut self, now: Now, rss_bytes: u64) {
+        let readings = health::report(now.stamp_ms, &self.deliver.stats(), rss_bytes, self.lost);
+        for reading in readings {
+            let seq = self.health_next_seq;
+            self.health_next_seq += 1;
+            self.health
+                .push(seq, reading, self.keeper.best(), &mut self.sealed);
+        }
+    }
+
+    /// Hands every sealed frame to delivery.
+    fn store(&mut self, now: Now) {
+        self.deliver
+            .note_next_seq(Lane::Health, self.health_next_seq);
+        for sealed in self.sealed.drain(..) {
+            match sealed {
+                Sealed::Frame(frame) => self.deliver.accept(now.real_ms, frame),
+                Sealed::Refused(stream, range, error) => {
+                    tracing::error!(?stream, %range, ?error, "a batch could not be sealed");
+                    self.lost = self.lost.saturating_add(range.count());
+                    self.deliver.lose(stream, range, LossReason::Corrupt);
+                }
+            }
+        }
+    }
+
+    /// Hands every alert to delivery, which makes it durable at once.
+    fn tell(&mut self, now: Now) {
+        let alerts = self.desk.take();
+        if alerts.is_empty() {
+            return;
+        }
+        let stream = self.stream(Lane::Alert);
+        self.deliver
+            .note_next_seq(Lane::Alert, self.desk.next_seq());
+        for alert in alerts {
+            let Some(range) = SeqRange::from_count(alert.seq, 1) else {
+                continue;
+            };
+            match alert::to_json(&alert) {
+                Some(bytes) => self.deliver.accept(
+                    now.real_ms,
+                    Frame {
+                        stream,
+                        range,
+                        bytes,
+                    },
+                ),
+                None => {
+                    tracing::error!(seq = alert.seq, "an alert is longer than an alert may be");
+                    self.deliver.lose(stream, range, LossReason::Corrupt);
+                }
+            }
+        }
+    }
+
+    /// What the link is to do next.
+    pub fn poll(&mut self, now: Now) -> Option<LinkCommand> {
+        if let Some(command) = self.deliver.poll(now.real_ms) {
+            return Some(command);
+        }
+        if !std::mem::take(&mut self.is_link_fresh) {
+            return None;
+        }
+        // The birth is out: what was measured last goes ahead of everything that waited.
+        self.telemetry.close(self.keeper.best(), &mut self.sealed);
+        self.store(now);
+        self.deliver.sync(now.real_ms);
+        self.deliver.poll(now.real_ms)
+    }
+
+    /// When `turn` and `poll` should be called again if nothing happens before, CLOCK_BOOTTIME ms.
+    #[must_use]
+    pub fn deadline_real_ms(&self, clock: &StampClock) -> u64 {
+        let (alert_stamp_ms, alert_real_ms) = self.desk.deadlines();
+        let stamps = [self.telemetry.deadline_stamp_ms(), alert_stamp_ms];
+        let stamps = stamps
+            .into_iter()
+            .flatten()
+            .map(|stamp_ms| clock.real_ms(stamp_ms));
+        let real = [
+            self.deliver.deadline(),
+            alert_real_ms,
+            Some(self.health_due_real_ms),
+        ];
+        let earliest = real.into_iter().flatten().chain(stamps).min();
+        earliest.unwrap_or(self.health_due_real_ms)
+    }
+
+    /// A clean stop: closes every batch and makes everything durable; the numbers are final.
+    pub fn stop(&mut self, now: Now, next_seq: u64, memory: Memory) {
+        self.report(now, memory.rss_bytes);
+        self.telemetry.close(self.keeper.best(), &mut self.sealed);
+        self.deliver.note_next_seq(Lane::Telemetry, next_seq);
+        self.store(now);
+        self.deliver.sync(now.real_ms);
+        self.deliver.close(now.real_ms);
+    }
+
+    /// Whether a clean stop has nothing more to say.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.deliver.is_closed()
+    }
+
+    /// How delivery is doing.
+    #[must_use]
+    pub fn stats(&self) -> DeliverStats {
+        self.deliver.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests;
