@@ -1,0 +1,5 @@
+//! What the core decides, over a real SQLite file.
+
+mod frames;
+mod model;
+mod words;
