@@ -1,0 +1,347 @@
+//! The file format, and the one way from it to good values.
+
+use std::fmt::{Debug, Display};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
+use serde::{Deserialize, Serialize};
+
+use super::{Broker, Config, Database, External, Ingest, Login};
+
+/// Why a configuration cannot be used; each is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", file.display())]
+    Read {
+        file: PathBuf,
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, a missing key or a wrong type.
+    #[error("{}: line {line}, `{text}`: {message}", file.display())]
+    Form {
+        file: PathBuf,
+        line: usize,
+        text: String,
+        message: String,
+    },
+    /// A value that is not allowed.
+    #[error("{}: {key} = {value} is not possible; allowed: {allowed}", file.display())]
+    Value {
+        file: PathBuf,
+        key: &'static str,
+        value: String,
+        allowed: &'static str,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    database: DatabaseTable,
+    #[serde(default)]
+    broker: BrokerTable,
+    #[serde(default)]
+    ingest: IngestTable,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatabaseTable {
+    path: PathBuf,
+    #[serde(default)]
+    retention_days: u32,
+    #[serde(default)]
+    keep_sealed_bytes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    #[default]
+    Embedded,
+    External,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BrokerTable {
+    #[serde(default)]
+    mode: Mode,
+    listen: Option<String>,
+    allow_remote: Option<bool>,
+    host: Option<String>,
+    port: Option<u16>,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    prefix: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct IngestTable {
+    commit_ms_max: u32,
+    ack_period_ms: u32,
+}
+
+impl Default for IngestTable {
+    fn default() -> Self {
+        Self {
+            // Shorter than a person notices, long enough to share an fsync.
+            commit_ms_max: 20,
+            // An ack a second frees a spool soon enough and costs little on a radio link.
+            ack_period_ms: 1_000,
+        }
+    }
+}
+
+const LISTEN_DEFAULT: &str = "127.0.0.1:1883";
+const PORT_DEFAULT: u16 = 1883;
+const RETENTION_DAYS_MAX: u32 = 36_500;
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// [`ConfigError`], one sentence for a person.
+pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        file: path.to_owned(),
+        source,
+    })?;
+    let file: File = toml::from_str(&text).map_err(|error| form(path, &text, &error))?;
+    Check { file: path }.config(file)
+}
+
+/// The configuration with every default filled in, as TOML.
+///
+/// # Errors
+/// When a value cannot be written as TOML.
+pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
+    let mut broker = BrokerTable {
+        prefix: Some(config.prefix.clone()),
+        ..BrokerTable::default()
+    };
+    match &config.broker {
+        Broker::Embedded {
+            listen,
+            allow_remote,
+        } => {
+            broker.listen = Some(listen.to_string());
+            broker.allow_remote = Some(*allow_remote);
+        }
+        Broker::External(external) => {
+            broker.mode = Mode::External;
+            broker.host = Some(external.host.clone());
+            broker.port = Some(external.port);
+            broker.username = external.login.as_ref().map(|login| login.username.clone());
+            broker.password_file = external
+                .login
+                .as_ref()
+                .map(|login| login.password_file.clone());
+        }
+    }
+    toml::to_string(&File {
+        database: DatabaseTable {
+            path: config.database.path.clone(),
+            retention_days: config.database.retention_days,
+            keep_sealed_bytes: config.database.keep_sealed_bytes,
+        },
+        broker,
+        ingest: IngestTable {
+            commit_ms_max: config.ingest.commit_ms_max,
+            ack_period_ms: config.ingest.ack_period_ms,
+        },
+    })
+}
+
+fn form(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    ConfigError::Form {
+        file: path.to_owned(),
+        line,
+        text: text
+            .lines()
+            .nth(line - 1)
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        message: error.message().lines().collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// Checks values, and remembers the file for the sentence.
+struct Check<'a> {
+    file: &'a Path,
+}
+
+impl Check<'_> {
+    fn config(&self, file: File) -> Result<Config, ConfigError> {
+        let prefix = file
+            .broker
+            .prefix
+            .clone()
+            .unwrap_or_else(|| PREFIX_DEFAULT.to_owned());
+        if !is_valid_prefix(&prefix) {
+            return Err(self.value(
+                "broker.prefix",
+                &prefix,
+                "1 to 4 levels of a-z, A-Z, 0-9, '_' and '-', together at most 48 bytes",
+            ));
+        }
+        Ok(Config {
+            database: self.database(file.database)?,
+            broker: self.broker(file.broker)?,
+            prefix,
+            ingest: self.ingest(&file.ingest)?,
+        })
+    }
+
+    fn database(&self, table: DatabaseTable) -> Result<Database, ConfigError> {
+        if table.path.as_os_str().is_empty() {
+            return Err(self.value("database.path", "", "the path of a file"));
+        }
+        if table.retention_days > RETENTION_DAYS_MAX {
+            return Err(self.value(
+                "database.retention_days",
+                table.retention_days,
+                "0 (for ever) to 36500",
+            ));
+        }
+        Ok(Database {
+            path: table.path,
+            retention_days: table.retention_days,
+            keep_sealed_bytes: table.keep_sealed_bytes,
+        })
+    }
+
+    fn broker(&self, table: BrokerTable) -> Result<Broker, ConfigError> {
+        match table.mode {
+            Mode::Embedded => self.embedded(&table),
+            Mode::External => self.external(table),
+        }
+    }
+
+    fn embedded(&self, table: &BrokerTable) -> Result<Broker, ConfigError> {
+        let only = "nothing here; it belongs to mode = \"external\"";
+        self.absent("broker.host", table.host.as_ref(), only)?;
+        self.absent("broker.port", table.port.as_ref(), only)?;
+        self.absent("broker.username", table.username.as_ref(), only)?;
+        self.absent("broker.password_file", table.password_file.as_ref(), only)?;
+        let text = table.listen.as_deref().unwrap_or(LISTEN_DEFAULT);
+        let listen: SocketAddr = text.parse().map_err(|_| {
+            self.value(
+                "broker.listen",
+                text,
+                "an address and port, as 127.0.0.1:1883",
+            )
+        })?;
+        let allow_remote = table.allow_remote.unwrap_or(false);
+        if !listen.ip().is_loopback() && !allow_remote {
+            return Err(self.value(
+                "broker.listen",
+                text,
+                "a loopback address; another one needs allow_remote = true, because this broker has \
+                 neither TLS nor access control",
+            ));
+        }
+        Ok(Broker::Embedded {
+            listen,
+            allow_remote,
+        })
+    }
+
+    fn external(&self, table: BrokerTable) -> Result<Broker, ConfigError> {
+        let only = "nothing here; it belongs to mode = \"embedded\"";
+        self.absent("broker.listen", table.listen.as_ref(), only)?;
+        self.absent("broker.allow_remote", table.allow_remote.as_ref(), only)?;
+        let host = table
+            .host
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| self.value("broker.host", "", "a host name or address"))?;
+        let port = table.port.unwrap_or(PORT_DEFAULT);
+        if port == 0 {
+            return Err(self.value("broker.port", port, "1 to 65535"));
+        }
+        let login = match (table.username, table.password_file) {
+            (None, None) => None,
+            (Some(username), Some(password_file)) => {
+                self.secret(&password_file)?;
+                Some(Login {
+                    username,
+                    password_file,
+                })
+            }
+            (Some(username), None) => {
+                return Err(self.value("broker.username", username, "only with password_file"));
+            }
+            (None, Some(file)) => {
+                let allowed = "only with username";
+                return Err(self.value("broker.password_file", file.display(), allowed));
+            }
+        };
+        Ok(Broker::External(External { host, port, login }))
+    }
+
+    /// A password that others can read is nobody's secret.
+    fn secret(&self, path: &Path) -> Result<(), ConfigError> {
+        let key = "broker.password_file";
+        let shown = path.display();
+        let mode = std::fs::metadata(path)
+            .map_err(|error| self.value(key, format!("{shown} ({error})"), "a readable file"))?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            let value = format!("{shown} (mode {:03o})", mode & 0o777);
+            return Err(self.value(key, value, "a file that only its owner can read, mode 600"));
+        }
+        super::read_secret(path)
+            .map(drop)
+            .map_err(|error| self.value(key, format!("{shown} ({error})"), "a file with text"))
+    }
+
+    fn ingest(&self, table: &IngestTable) -> Result<Ingest, ConfigError> {
+        if !(1..=1_000).contains(&table.commit_ms_max) {
+            let allowed = "1 to 1000";
+            return Err(self.value("ingest.commit_ms_max", table.commit_ms_max, allowed));
+        }
+        // The device calls the centre silent after 60 s.
+        if !(100..=30_000).contains(&table.ack_period_ms) {
+            let allowed = "100 to 30000";
+            return Err(self.value("ingest.ack_period_ms", table.ack_period_ms, allowed));
+        }
+        Ok(Ingest {
+            commit_ms_max: table.commit_ms_max,
+            ack_period_ms: table.ack_period_ms,
+        })
+    }
+
+    fn absent<T: Debug>(
+        &self,
+        key: &'static str,
+        value: Option<&T>,
+        allowed: &'static str,
+    ) -> Result<(), ConfigError> {
+        match value {
+            None => Ok(()),
+            Some(value) => Err(ConfigError::Value {
+                file: self.file.to_owned(),
+                key,
+                value: format!("{value:?}"),
+                allowed,
+            }),
+        }
+    }
+
+    fn value(&self, key: &'static str, value: impl Display, allowed: &'static str) -> ConfigError {
+        ConfigError::Value {
+            file: self.file.to_owned(),
+            key,
+            value: format!("\"{value}\""),
+            allowed,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The configuration: a TOML file becomes values that are known to be good.
+//!
+//! Promises: an unknown key, a wrong type or a value outside its range stops the start with one sentence
+//! that names file, key, value and what is allowed. Never: a silent default for something that was said.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub(crate) use file::{ConfigError, effective, load};
+
+/// Everything that `run` needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) database: Database,
+    pub(crate) broker: Broker,
+    /// First levels of every topic.
+    pub(crate) prefix: String,
+    pub(crate) ingest: Ingest,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) path: PathBuf,
+    /// Readings are deleted so long after their receipt; 0 keeps them for ever.
+    pub(crate) retention_days: u32,
+    /// Keep the sealed bytes of each batch beside its rows.
+    pub(crate) keep_sealed_bytes: bool,
+}
+
+/// Where publishes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Broker {
+    /// A broker inside this process.
+    Embedded {
+        listen: SocketAddr,
+        /// Listening beyond loopback was asked for in so many words.
+        allow_remote: bool,
+    },
+    /// A broker elsewhere.
+    External(External),
+}
+
+/// How to reach a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct External {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) login: Option<Login>,
+}
+
+/// Who we say that we are. The password is read from its file at each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) username: String,
+    pub(crate) password_file: PathBuf,
+}
+
+/// How publishes become commits and acknowledgements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ingest {
+    /// A publish waits at most so long for others to share its commit.
+    pub(crate) commit_ms_max: u32,
+    /// A device is told its progress at most once in so many milliseconds.
+    pub(crate) ack_period_ms: u32,
+}
+
+impl Broker {
+    /// Where a client of this machine connects.
+    pub(crate) fn reach(&self) -> External {
+        match self {
+            Self::External(external) => external.clone(),
+            Self::Embedded { listen, .. } => {
+                let host = match listen.ip() {
+                    ip if ip.is_unspecified() && ip.is_ipv4() => "127.0.0.1".to_owned(),
+                    ip if ip.is_unspecified() => "::1".to_owned(),
+                    ip => ip.to_string(),
+                };
+                External {
+                    host,
+                    port: listen.port(),
+                    login: None,
+                }
+            }
+        }
+    }
+}
+
+impl Login {
+    /// The password, without the line end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn password(&self) -> std::io::Result<String> {
+        read_secret(&self.password_file)
+    }
+}
+
+fn read_secret(path: &Path) -> std::io::Result<String> {
+    Ok(std::fs::read_to_string(path)?
+        .trim_end_matches(['\r', '\n'])
+        .to_owned())
+}

@@ -1,0 +1,135 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fleet.toml");
+    std::fs::write(&file, text).unwrap();
+    load(&file).map_err(|error| error.to_string())
+}
+
+fn refusal(text: &str) -> String {
+    let sentence = parse(text).unwrap_err();
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    assert!(sentence.contains("fleet.toml"), "{sentence}");
+    sentence
+}
+
+#[test]
+fn a_path_is_all_that_must_be_said() {
+    let config = parse("[database]\npath = \"fleet.sqlite\"\n").unwrap();
+    assert_eq!(config.prefix, "fleet/v1");
+    assert_eq!(config.database.retention_days, 0);
+    assert_eq!(config.ingest.commit_ms_max, 20);
+    assert_eq!(config.broker.reach().host, "127.0.0.1");
+    assert_eq!(config.broker.reach().port, 1883);
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_itself() {
+    for text in [
+        "[database]\npath = \"a\"\nretention_days = 9\nkeep_sealed_bytes = true\n[broker]\nlisten = \"127.0.0.1:99\"\n",
+        "[database]\npath = \"a\"\n[broker]\nmode = \"external\"\nhost = \"h\"\nprefix = \"x/y\"\n[ingest]\nack_period_ms = 200\n",
+    ] {
+        let config = parse(text).unwrap();
+        assert_eq!(parse(&effective(&config).unwrap()).unwrap(), config);
+    }
+}
+
+#[test]
+fn a_refusal_names_key_value_and_what_is_allowed() {
+    for (text, words) in [
+        (
+            "[database]\npth = \"a\"\n",
+            vec!["line 2", "pth", "expected", "`path`"],
+        ),
+        (
+            "[database]\npath = 7\n",
+            vec!["line 2", "path = 7", "string"],
+        ),
+        ("[broker]\nlisten = \"127.0.0.1:1\"\n", vec!["database"]),
+        (
+            "[database]\npath = \"a\"\n[broker]\nmode = \"clustered\"\n",
+            vec!["clustered", "embedded", "external"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[broker]\nlisten = \"0.0.0.0:1883\"\n",
+            vec!["broker.listen", "0.0.0.0:1883", "allow_remote = true"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[broker]\nlisten = \"here\"\n",
+            vec!["broker.listen", "here", "127.0.0.1:1883"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[broker]\nhost = \"h\"\n",
+            vec!["broker.host", "\"h\"", "external"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[broker]\nprefix = \"a/+\"\n",
+            vec!["broker.prefix", "a/+", "levels"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[broker]\nmode = \"external\"\n",
+            vec!["broker.host", "host name"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[broker]\nmode = \"external\"\nhost = \"h\"\nusername = \"u\"\n",
+            vec!["broker.username", "password_file"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[ingest]\ncommit_ms_max = 0\n",
+            vec!["ingest.commit_ms_max", "0", "1 to 1000"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[ingest]\nack_period_ms = 60000\n",
+            vec!["ingest.ack_period_ms", "60000", "30000"],
+        ),
+        (
+            "[database]\npath = \"a\"\nretention_days = -1\n",
+            vec!["retention_days = -1", "u32"],
+        ),
+    ] {
+        let sentence = refusal(text);
+        for word in words {
+            assert!(sentence.contains(word), "{sentence:?} lacks {word:?}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let sentence = load(Path::new("/no/such/fleet.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(sentence.contains("/no/such/fleet.toml"), "{sentence}");
+}
+
+#[test]
+fn listening_beyond_loopback_must_be_asked_for() {
+    let text =
+        "[database]\npath = \"a\"\n[broker]\nlisten = \"0.0.0.0:1883\"\nallow_remote = true\n";
+    let config = parse(text).unwrap();
+    assert_eq!(config.broker.reach().host, "127.0.0.1");
+}
+
+#[test]
+fn a_password_that_others_can_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "hush\n").unwrap();
+    let text = format!(
+        "[database]\npath = \"a\"\n[broker]\nmode = \"external\"\nhost = \"h\"\nusername = \"u\"\npassword_file = {secret:?}\n"
+    );
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let sentence = refusal(&text);
+    assert!(
+        sentence.contains("640") && sentence.contains("mode 600"),
+        "{sentence}"
+    );
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let Broker::External(external) = parse(&text).unwrap().broker else {
+        panic!("not external");
+    };
+    assert_eq!(external.login.unwrap().password().unwrap(), "hush");
+}
