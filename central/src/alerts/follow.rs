@@ -1,0 +1,152 @@
+//! The subscription.
+
+use std::io::Write;
+
+use anyhow::Context;
+use firmware_shared::alert::Alert;
+use firmware_shared::topic::{self, Leaf};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+use super::select::{Seen, Selection};
+use super::show;
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::committer::{Delivery, Place};
+use crate::config::External;
+use crate::mqtt::{self, LinkConfig, Listener, Voice};
+
+const RETRY_MS_MIN: u64 = 200;
+const RETRY_MS_MAX: u64 = 10_000;
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) reach: External,
+    pub(crate) prefix: String,
+}
+
+/// Prints what is selected.
+struct Printer<'a> {
+    prefix: &'a str,
+    selection: &'a Selection,
+    as_json: bool,
+    out: &'a mut dyn Write,
+    seen: Seen,
+    is_closed: bool,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, delivery: &Delivery) {
+        let Some((device, Leaf::Alert)) = topic::parse(self.prefix, &delivery.topic) else {
+            return;
+        };
+        let alert: Alert = match serde_json::from_slice(&delivery.payload) {
+            Ok(alert) => alert,
+            Err(error) => {
+                tracing::warn!(%device, %error, "not an alert");
+                return;
+            }
+        };
+        let is_wanted = alert.device == device
+            && self.selection.takes(device.as_str(), alert.severity)
+            && self.seen.is_first(&alert);
+        if is_wanted {
+            let line = show::line(&show::marked(alert, clock::utc_ms()), self.as_json);
+            let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+            // Nobody reads any more: the subscription is over.
+            self.is_closed |= written.is_err();
+        }
+    }
+}
+
+impl Listener for Printer<'_> {
+    fn subscribed(&mut self) {
+        tracing::info!("listening for alerts");
+    }
+
+    fn publish(&mut self, delivery: Delivery) -> bool {
+        self.print(&delivery);
+        !self.is_closed
+    }
+}
+
+/// Prints alerts as they come, until a signal or until nobody reads them any more.
+///
+/// # Errors
+/// When signals or random numbers cannot be had.
+pub(crate) fn follow(
+    target: &Target,
+    selection: &Selection,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let seed = clock::random_u64().context("the operating system gives no random numbers")?;
+    let (stop_in, stop) = watch::channel(false);
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot watch signals")?;
+    let handle = signals.handle();
+    let thread = std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            if signals.forever().next().is_some() {
+                stop_in.send_replace(true);
+            }
+        })?;
+    let printer = Printer {
+        prefix: &target.prefix,
+        selection,
+        as_json,
+        out,
+        seen: Seen::default(),
+        is_closed: false,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(listen(target, printer, seed, stop));
+    handle.close();
+    drop(thread.join());
+    Ok(())
+}
+
+async fn listen(
+    target: &Target,
+    mut printer: Printer<'_>,
+    seed: u64,
+    mut stop: watch::Receiver<bool>,
+) {
+    let config = LinkConfig {
+        reach: target.reach.clone(),
+        client_id: format!("fleet-alerts-{seed:016x}"),
+        is_persistent: false,
+        filters: vec![format!("{}/+/+/alert", target.prefix)],
+    };
+    let (_said_in, mut said) = mpsc::channel(1);
+    let (_acked_in, mut acked) = watch::channel(Place::default());
+    let work = async {
+        let mut backoff = Backoff::new(RETRY_MS_MIN, RETRY_MS_MAX, seed);
+        for number in 1.. {
+            let voice = Voice {
+                said: &mut said,
+                acked: &mut acked,
+            };
+            let end = mqtt::connection(&config, number, &mut printer, voice).await;
+            if printer.is_closed {
+                return;
+            }
+            let wait_ms = backoff.next_ms();
+            if let Err(error) = end {
+                tracing::warn!(%error, wait_ms, "no connection to the broker");
+            }
+            let pause = std::future::pending::<()>();
+            drop(tokio::time::timeout(Duration::from_millis(wait_ms), pause).await);
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        // An error means that the signal thread is gone, which is a stop, too.
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}

@@ -1,0 +1,258 @@
+//! The command line.
+//!
+//! Promises: stdout carries answers, stderr logs; 0 is success, 1 a failure at run time or an unsound
+//! database, 2 a wrong command line or configuration. Never: a panic where a sentence would do.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use firmware_shared::alert::Severity;
+use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
+
+use crate::alerts::{self, Selection, Target};
+use crate::config::{self, ConfigError, External};
+use crate::{run, verify};
+
+const EXIT_FAILURE: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+
+const HELP: &str = "\
+Examples:
+  fleet-central run --config fleet-central.toml
+  fleet-central check-config --config fleet-central.toml
+  fleet-central verify --db fleet.sqlite --json
+  fleet-central alerts --follow --device 'truck-*' --severity warning
+  fleet-central alerts --db fleet.sqlite --json
+
+Exit codes:
+  0  success
+  1  a failure at run time; verify: a duplicate or an unexplained gap
+  2  a wrong command line or configuration
+
+Logs go to stderr; FLEET_LOG sets what is logged (default: info).";
+
+/// Takes readings of a fleet from MQTT into a database, each exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "fleet-central", version, after_help = HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take what comes, store it, acknowledge it.
+    Run(ConfigFile),
+    /// Check a configuration and print it with every default.
+    CheckConfig(ConfigFile),
+    /// Check that every issued number is stored once or explained.
+    Verify {
+        /// The database; it may be in use.
+        #[arg(long, value_name = "FILE")]
+        db: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print alerts: as they come with --follow, or the stored ones of --db.
+    Alerts(AlertsArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct AlertsArgs {
+    /// Subscribe at the broker and print each alert as it comes.
+    #[arg(long, required_unless_present = "db")]
+    follow: bool,
+    /// The database whose stored alerts are printed.
+    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    db: Option<PathBuf>,
+    /// Print one JSON object per line.
+    #[arg(long)]
+    json: bool,
+    /// Only devices that match; * is any text, ? one character.
+    #[arg(long, value_name = "GLOB", default_value = "*")]
+    device: String,
+    /// Only alerts that are at least so bad.
+    #[arg(long, value_name = "MIN", value_enum, default_value = "diagnostic")]
+    severity: SeverityArg,
+    /// Take broker and prefix from this configuration.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "port", "prefix"])]
+    config: Option<PathBuf>,
+    /// The broker.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// Its port.
+    #[arg(long, value_name = "PORT", default_value_t = 1883, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// First levels of every topic.
+    #[arg(long, value_name = "TOPIC", default_value = PREFIX_DEFAULT, value_parser = prefix)]
+    prefix: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SeverityArg {
+    Diagnostic,
+    Warning,
+    Critical,
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    match is_valid_prefix(text) {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "allowed are 1 to 4 levels of a-z, A-Z, 0-9, '_' and '-', together at most 48 bytes"
+                .to_owned(),
+        ),
+    }
+}
+
+/// What a command ends with, apart from success.
+enum Failure {
+    /// The user must change something that was said.
+    Usage(String),
+    /// Something did not work.
+    Runtime(anyhow::Error),
+    /// The database is not sound; the report says how.
+    Unsound,
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+/// Runs `fleet-central` with these arguments, the first being the program's name.
+pub fn main(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not failures; clap knows which stream each belongs to.
+            let is_answer = !error.use_stderr();
+            drop(error.print());
+            return match is_answer {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::from(EXIT_USAGE),
+            };
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Unsound) => ExitCode::from(EXIT_FAILURE),
+        Err(Failure::Usage(sentence)) => {
+            report(&sentence);
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(Failure::Runtime(error)) => {
+            report(&format!("{error:#}"));
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// The one place that prints what went wrong.
+fn report(sentence: &str) {
+    // Without a stderr there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "fleet-central: {sentence}"));
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(file) => {
+            let config = config::load(&file.config)?;
+            log("info");
+            Ok(run::run(&config)?)
+        }
+        Command::CheckConfig(file) => {
+            let config = config::load(&file.config)?;
+            let text = config::effective(&config).map_err(anyhow::Error::from)?;
+            answer(&text)
+        }
+        Command::Verify { db, json } => check(&db, json),
+        Command::Alerts(args) => show_alerts(&args),
+    }
+}
+
+fn check(db: &Path, as_json: bool) -> Result<(), Failure> {
+    let report = verify::verify(db)?;
+    let text = match as_json {
+        true => serde_json::to_string(&report).map_err(anyhow::Error::from)? + "\n",
+        false => verify::table(&report),
+    };
+    answer(&text)?;
+    match report.is_sound() {
+        true => Ok(()),
+        false => Err(Failure::Unsound),
+    }
+}
+
+fn show_alerts(args: &AlertsArgs) -> Result<(), Failure> {
+    let selection = Selection {
+        device: args.device.clone(),
+        severity: match args.severity {
+            SeverityArg::Diagnostic => Severity::Diagnostic,
+            SeverityArg::Warning => Severity::Warning,
+            SeverityArg::Critical => Severity::Critical,
+        },
+    };
+    let mut out = std::io::stdout().lock();
+    if let Some(db) = &args.db {
+        return Ok(alerts::list(db, &selection, args.json, &mut out)?);
+    }
+    let target = match &args.config {
+        Some(file) => {
+            let config = config::load(file)?;
+            Target {
+                reach: config.broker.reach(),
+                prefix: config.prefix,
+            }
+        }
+        None => Target {
+            reach: External {
+                host: args.host.clone(),
+                port: args.port,
+                login: None,
+            },
+            prefix: args.prefix.clone(),
+        },
+    };
+    log("warn");
+    Ok(alerts::follow(&target, &selection, args.json, &mut out)?)
+}
+
+fn answer(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::Runtime(error.into()))
+}
+
+/// Logs to stderr. The embedded broker calls every disconnect an error, so it is heard only on request.
+fn log(default: &str) {
+    let filter = std::env::var("FLEET_LOG").unwrap_or_else(|_| default.to_owned());
+    let filter =
+        tracing_subscriber::EnvFilter::builder().parse_lossy(format!("rumqttd=off,{filter}"));
+    // A second call in one process keeps the first.
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .try_init(),
+    );
+}

@@ -1,0 +1,236 @@
+//! The only file that names rumqttc: one connection to the broker, thrown away when it ends.
+//!
+//! Promises: a fresh client for each connection, because a used one drops or repeats what it should not;
+//! publishes are acknowledged to the broker in the order in which they came, and only on the word of the
+//! caller; a subscription that the broker refuses ends the connection. Never: `$share`, a packet beyond
+//! the limits, an acknowledgement of another connection's publish.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rumqttc::{
+    AsyncClient, ClientError, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
+    SubscribeFilter, SubscribeReasonCode,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::committer::{Delivery, Place};
+use crate::config::External;
+use crate::ingest::Answer;
+
+/// The contract's 128 KiB of payload, the topic and the header.
+const PACKET_LEN_MAX: usize = 128 * 1024 + 1024;
+const KEEP_ALIVE_S: u64 = 15;
+const CONNECT_TIMEOUT_S: u64 = 5;
+/// Requests on their way into the client; the client is drained all the time.
+const REQUESTS_MAX: usize = 64;
+
+/// Who connects, where, and what for.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkConfig {
+    pub(crate) reach: External,
+    pub(crate) client_id: String,
+    /// Whether the broker keeps what comes while we are away, and waits for our acknowledgements.
+    pub(crate) is_persistent: bool,
+    pub(crate) filters: Vec<String>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("{0}")]
+    Connection(#[from] Box<ConnectionError>),
+    #[error("the client is gone: {0}")]
+    Client(#[from] ClientError),
+    #[error("the broker refuses the subscription to {0}")]
+    Subscription(String),
+    #[error("cannot read the password: {0}")]
+    Password(#[from] std::io::Error),
+    #[error("publishes come faster than they can be stored")]
+    Overloaded,
+}
+
+/// What the caller does with what is heard.
+pub(crate) trait Listener {
+    /// All filters are subscribed.
+    fn subscribed(&mut self);
+    /// A publish; `false` when there is no room, which ends the connection.
+    fn publish(&mut self, delivery: Delivery) -> bool;
+}
+
+/// What the caller has to say while the connection lasts.
+pub(crate) struct Voice<'a> {
+    pub(crate) said: &'a mut mpsc::Receiver<Answer>,
+    pub(crate) acked: &'a mut watch::Receiver<Place>,
+}
+
+/// Publishes that wait for their acknowledgement: index and packet id.
+type Waiting = RefCell<VecDeque<(u64, u16)>>;
+
+/// One connection from its beginning to its end. Ends without an error when `said` is closed: everything
+/// is said, the broker has its acknowledgements and a goodbye.
+pub(crate) async fn connection(
+    config: &LinkConfig,
+    number: u64,
+    listener: &mut dyn Listener,
+    voice: Voice<'_>,
+) -> Result<(), LinkError> {
+    let (client, events) = open(config)?;
+    let waiting = Waiting::default();
+    let filters = config.filters.iter();
+    client
+        .subscribe_many(filters.map(|f| SubscribeFilter::new(f.clone(), QoS::AtLeastOnce)))
+        .await?;
+    // Both run side by side and neither is cancelled before the connection is over: a cancelled poll
+    // may leave half a packet on the wire.
+    tokio::select! {
+        end = hear(events, config, number, listener, &waiting) => end,
+        end = speak(&client, number, voice, &waiting) => Err(end.into()),
+    }
+}
+
+/// Connects, and leaves: whether a broker answers.
+pub(crate) async fn probe(reach: &External, client_id: &str) -> Result<(), LinkError> {
+    let config = LinkConfig {
+        reach: reach.clone(),
+        client_id: client_id.to_owned(),
+        is_persistent: false,
+        filters: Vec::new(),
+    };
+    let (client, mut events) = open(&config)?;
+    loop {
+        match events.poll().await.map_err(Box::new)? {
+            Event::Incoming(Packet::ConnAck(_)) => client.disconnect().await?,
+            Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+fn open(config: &LinkConfig) -> Result<(AsyncClient, EventLoop), LinkError> {
+    let reach = &config.reach;
+    let mut options = MqttOptions::new(&config.client_id, &reach.host, reach.port);
+    options
+        .set_keep_alive(Duration::from_secs(KEEP_ALIVE_S))
+        .set_clean_session(!config.is_persistent)
+        .set_manual_acks(config.is_persistent)
+        .set_max_packet_size(PACKET_LEN_MAX, PACKET_LEN_MAX);
+    if let Some(login) = &reach.login {
+        options.set_credentials(&login.username, login.password()?);
+    }
+    let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
+    let mut network = events.network_options();
+    network.set_connection_timeout(CONNECT_TIMEOUT_S);
+    network.set_tcp_nodelay(true);
+    events.set_network_options(network);
+    Ok((client, events))
+}
+
+async fn hear(
+    mut events: EventLoop,
+    config: &LinkConfig,
+    number: u64,
+    listener: &mut dyn Listener,
+    waiting: &Waiting,
+) -> Result<(), LinkError> {
+    let mut index = 0;
+    loop {
+        match events.poll().await.map_err(Box::new)? {
+            Event::Incoming(Packet::SubAck(ack)) => {
+                let refused = ack
+                    .return_codes
+                    .iter()
+                    .position(|code| *code == SubscribeReasonCode::Failure);
+                if let Some(filter) = refused.and_then(|at| config.filters.get(at)) {
+                    return Err(LinkError::Subscription(filter.clone()));
+                }
+                listener.subscribed();
+            }
+            Event::Incoming(Packet::Publish(publish)) => {
+                index += 1;
+                if publish.qos != QoS::AtMostOnce && config.is_persistent {
+                    waiting.borrow_mut().push_back((index, publish.pkid));
+                }
+                let delivery = Delivery {
+                    place: Place {
+                        connection: number,
+                        index,
+                    },
+                    topic: publish.topic,
+                    payload: publish.payload.to_vec(),
+                };
+                if !listener.publish(delivery) {
+                    return Err(LinkError::Overloaded);
+                }
+            }
+            Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Says what there is to say; ends only when the client is gone.
+async fn speak(
+    client: &AsyncClient,
+    number: u64,
+    voice: Voice<'_>,
+    waiting: &Waiting,
+) -> ClientError {
+    match speak_until_gone(client, number, voice, waiting).await {
+        Ok(()) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+async fn speak_until_gone(
+    client: &AsyncClient,
+    number: u64,
+    voice: Voice<'_>,
+    waiting: &Waiting,
+) -> Result<(), ClientError> {
+    let Voice { said, acked } = voice;
+    loop {
+        tokio::select! {
+            Ok(()) = acked.changed() => {
+                let place = *acked.borrow_and_update();
+                acknowledge(client, number, place, waiting).await?;
+            }
+            answer = said.recv() => match answer {
+                Some(answer) => {
+                    client
+                        .publish(answer.topic, QoS::AtMostOnce, false, answer.payload)
+                        .await?;
+                }
+                None => {
+                    let place = *acked.borrow_and_update();
+                    acknowledge(client, number, place, waiting).await?;
+                    return client.disconnect().await;
+                }
+            },
+        }
+    }
+}
+
+/// Acknowledges everything up to the place, in order: rumqttd ends a connection that does otherwise.
+async fn acknowledge(
+    client: &AsyncClient,
+    number: u64,
+    place: Place,
+    waiting: &Waiting,
+) -> Result<(), ClientError> {
+    if place.connection != number {
+        return Ok(());
+    }
+    let next = || {
+        waiting
+            .borrow_mut()
+            .pop_front_if(|(index, _)| *index <= place.index)
+    };
+    while let Some((_, packet_id)) = next() {
+        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
+        publish.pkid = packet_id;
+        client.ack(&publish).await?;
+    }
+    Ok(())
+}

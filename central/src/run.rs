@@ -1,0 +1,256 @@
+//! The shell of `fleet-central run`: threads, channels, signals, and the order of starting and stopping.
+//!
+//! Promises: the database is open before the broker lets anybody in; on SIGTERM or SIGINT what was taken is
+//! committed and said before the process ends; when the broker or the writer is gone the process ends with
+//! a failure, so that its supervisor starts it again. Never: a queue without a bound.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::{Sender, bounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::{mpsc, watch};
+
+use crate::broker::{self, Embedded};
+use crate::clock;
+use crate::committer::{Committer, Place};
+use crate::config::{Broker, Config, External};
+use crate::ingest::CoreConfig;
+use crate::link::{self, Channels as LinkChannels};
+use crate::mqtt::LinkConfig;
+use crate::sqlite::Sqlite;
+use crate::writer::{Channels as WriterChannels, Writer, WriterConfig};
+
+/// Publishes between the broker and the writer: ten times a broker's usual window. A broker that sends
+/// more without an acknowledgement is disconnected and sends it again.
+const INBOX_MAX: usize = 1_024;
+/// Answers between the writer and the broker: one per device and second for a large fleet.
+const SAID_MAX: usize = 8_192;
+/// How long a stop may take before the process leaves regardless: nothing unacknowledged is lost by it.
+const STOP_MS_MAX: u64 = 10_000;
+
+/// Why the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Signal,
+    Broker,
+    Writer,
+    Link,
+}
+
+/// The filters of the centre: one per leaf, never shared.
+pub(crate) fn filters(prefix: &str) -> Vec<String> {
+    ["telemetry", "alert", "health", "status"]
+        .map(|leaf| format!("{prefix}/+/+/{leaf}"))
+        .to_vec()
+}
+
+/// Runs until a signal or a failure.
+///
+/// # Errors
+/// What ended it, when that was not a signal.
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    let (ends, end) = bounded(8);
+    watch_signals(ends.clone()).context("cannot watch signals")?;
+    let (new_id, run, seed) = (random()?, random()?, random()?);
+    let sink = Sqlite::open(&config.database.path, clock::utc_ms(), new_id)?;
+    let central_id = sink.central_id();
+    let filters = filters(&config.prefix);
+    let embedded = start_broker(config, &filters)?;
+    let reach = reach(config, embedded.as_ref());
+    tracing::info!(
+        database = %config.database.path.display(),
+        central_id = format!("{central_id:016x}"),
+        broker = format!("{}:{}", reach.host, reach.port),
+        "fleet-central runs"
+    );
+    let is_embedded = embedded.is_some();
+    if let Some(Embedded { ended, .. }) = embedded {
+        let ends = ends.clone();
+        spawn("broker-watch", move || {
+            // Never carries anything; it closes when the broker has ended.
+            ended.recv().ok();
+            report(&ends, End::Broker);
+        })?;
+    }
+
+    let (inbox_in, inbox) = bounded(INBOX_MAX);
+    let (said_in, said) = mpsc::channel(SAID_MAX);
+    let (acked_in, acked) = watch::channel(Place::default());
+    let (stop_writer, writer_stop) = bounded::<()>(0);
+    let (stop_link, link_stop) = watch::channel(false);
+    let core = CoreConfig {
+        prefix: config.prefix.clone(),
+        central_id,
+        run,
+        ack_period_ms: config.ingest.ack_period_ms.into(),
+        keep_sealed_bytes: config.database.keep_sealed_bytes,
+    };
+    let writer_config = WriterConfig {
+        commit_ms_max: config.ingest.commit_ms_max.into(),
+        retention_days: config.database.retention_days,
+        state_topic: format!("{}/central/state", config.prefix),
+        jitter_seed: seed,
+    };
+    let channels = WriterChannels {
+        inbox,
+        acked: acked_in,
+        said: said_in,
+        stop: writer_stop,
+    };
+    let writer = spawn_reporting("writer", ends.clone(), End::Writer, move || {
+        Writer::new(Committer::new(core, sink), writer_config, channels).run();
+    })?;
+    let link_config = LinkConfig {
+        reach,
+        client_id: format!("fleet-central-{central_id:016x}"),
+        is_persistent: true,
+        filters,
+    };
+    let channels = LinkChannels {
+        inbox: inbox_in,
+        said,
+        acked,
+        stop: link_stop,
+    };
+    let link_ends = ends.clone();
+    let link = spawn_reporting("link", ends, End::Link, move || {
+        serve(&link_config, channels, seed, is_embedded, &link_ends);
+    })?;
+
+    let why = end.recv().unwrap_or(End::Link);
+    tracing::info!(?why, "fleet-central stops");
+    stop_link.send_replace(true);
+    // The writer finishes what it has; the link says it and leaves. Both in bounded time.
+    join_within(&end, [writer, link], stop_writer);
+    match why {
+        End::Signal => Ok(()),
+        End::Broker => anyhow::bail!("the embedded broker has ended"),
+        End::Writer => anyhow::bail!("the writer has ended"),
+        End::Link => anyhow::bail!("the link to the broker has ended"),
+    }
+}
+
+fn random() -> anyhow::Result<u64> {
+    clock::random_u64().context("the operating system gives no random numbers")
+}
+
+fn start_broker(config: &Config, filters: &[String]) -> anyhow::Result<Option<Embedded>> {
+    let Broker::Embedded { listen, .. } = &config.broker else {
+        return Ok(None);
+    };
+    if !listen.ip().is_loopback() {
+        tracing::warn!(%listen, "the embedded broker is reachable from elsewhere and has neither TLS nor access control");
+    }
+    let embedded = broker::start(*listen, filters)
+        .with_context(|| format!("cannot start the broker on {listen}"))?;
+    Ok(Some(embedded))
+}
+
+fn reach(config: &Config, embedded: Option<&Embedded>) -> External {
+    let mut reach = config.broker.reach();
+    if let Some(embedded) = embedded {
+        reach.port = embedded.address.port();
+    }
+    reach
+}
+
+fn watch_signals(ends: Sender<End>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    spawn("signals", move || {
+        for _ in signals.forever() {
+            report(&ends, End::Signal);
+        }
+    })
+    .map(drop)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+}
+
+/// Reports the end of the work, a panic included.
+fn spawn_reporting(
+    name: &str,
+    ends: Sender<End>,
+    end: End,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    struct Report(Sender<End>, End);
+    impl Drop for Report {
+        fn drop(&mut self) {
+            report(&self.0, self.1);
+        }
+    }
+    spawn(name, move || {
+        let _report = Report(ends, end);
+        work();
+    })
+}
+
+/// The first few reasons are enough.
+fn report(ends: &Sender<End>, end: End) {
+    ends.try_send(end).ok();
+}
+
+fn serve(
+    config: &LinkConfig,
+    channels: LinkChannels,
+    seed: u64,
+    is_embedded: bool,
+    ends: &Sender<End>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime for the link");
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let watch = async {
+            if is_embedded {
+                let probe = LinkConfig {
+                    client_id: format!("{}-probe", config.client_id),
+                    ..config.clone()
+                };
+                link::watch_broker(&probe).await;
+                report(ends, End::Broker);
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = link::serve(config, channels, seed) => {}
+            () = watch => {}
+        }
+    });
+}
+
+/// Waits for both threads, but not for ever.
+fn join_within(
+    end: &crossbeam_channel::Receiver<End>,
+    threads: [JoinHandle<()>; 2],
+    stop_writer: Sender<()>,
+) {
+    // Tells a writer that waits for its database to leave; one that works finishes first.
+    drop(stop_writer);
+    let start_ms = clock::monotonic_ms();
+    while !threads.iter().all(JoinHandle::is_finished) {
+        let left_ms = STOP_MS_MAX.saturating_sub(clock::monotonic_ms() - start_ms);
+        if left_ms == 0 {
+            tracing::warn!("the stop takes too long; what is not acknowledged comes again");
+            return;
+        }
+        // Woken by the report of each thread, or soon after it.
+        end.recv_timeout(Duration::from_millis(left_ms.min(20)))
+            .ok();
+    }
+}
