@@ -199,9 +199,9 @@ impl SensorWatch {
             let limit = limit.unwrap_or_default();
             entry.step(at_ms, level, &rule, name, voice, |on| Saying {
                 text: if on {
-                    format!("{name} is too {word}: {degrees:.1} degC, the limit is {limit:.1} degC")
+                    format!("{name} is too {word}: {degrees:.2} degC, the limit is {limit} degC")
                 } else {
-                    format!("{name} is no longer too {word}: {degrees:.1} degC")
+                    format!("{name} is no longer too {word}: {degrees:.2} degC")
                 },
                 ..numbers.clone()
             });

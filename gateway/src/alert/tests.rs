@@ -297,7 +297,7 @@ fn a_limit_without_a_duration_is_told_with_the_first_reading_beyond_it() {
     );
     assert_eq!(
         alert.text,
-        "cargo is too warm: 8.5 degC, the limit is 8.0 degC"
+        "cargo is too warm: 8.50 degC, the limit is 8 degC"
     );
     assert_eq!(alert.window, SeqRange::new(1001 - 240, 1001 + 60));
     assert_eq!(
@@ -316,7 +316,7 @@ fn a_limit_with_a_duration_waits_and_a_cold_load_is_told_as_well() {
     assert_eq!(scene.story(), [(65, "raised", "critical")]);
     assert_eq!(
         scene.said[0].text,
-        "cargo is too cold: 1.0 degC, the limit is 2.0 degC"
+        "cargo is too cold: 1.00 degC, the limit is 2 degC"
     );
 }
 

@@ -35,7 +35,7 @@ use crate::forward::link::LinkEvent;
 use crate::forward::mqtt::MqttLink;
 use crate::identity;
 use crate::sample::SensorBoard;
-use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX, Sampled};
+use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX};
 use crate::spool::disk::RealDisk;
 use crate::status::{Questions, StatusSocket, read_memory};
 
@@ -143,31 +143,12 @@ impl Shell {
     fn work(&mut self) {
         while self.stop.is_empty() {
             let now = self.clock.now();
-            self.drain(now);
+            self.pipeline.drain(now, &mut self.intake);
             self.hear(now);
             self.pipeline.turn(now, self.intake.next_seq(), read_memory);
             self.speak(now);
             self.answer(now);
             self.wait();
-        }
-    }
-
-    /// Takes what waits, at most a full queue at a time, so that nothing is unsynced for long.
-    fn drain(&mut self, now: Now) {
-        for _ in 0..QUEUE_COUNT_MAX {
-            match self.intake.receiver().try_recv() {
-                Ok(Sampled::Reading { seq, reading }) => {
-                    if let Some(gap) = self.intake.admit(seq) {
-                        self.pipeline.lose(gap);
-                    }
-                    self.pipeline.reading(now, seq, reading);
-                }
-                Ok(Sampled::Anchor(anchor)) => self.pipeline.anchor(anchor),
-                Err(_) => break,
-            }
-        }
-        if let Some(tail) = self.intake.take_tail() {
-            self.pipeline.lose(tail);
         }
     }
 
@@ -219,9 +200,9 @@ impl Shell {
     fn close(&mut self) {
         let now = self.clock.now();
         while self.intake.depth() > 0 {
-            self.drain(now);
+            self.pipeline.drain(now, &mut self.intake);
         }
-        self.drain(now);
+        self.pipeline.drain(now, &mut self.intake);
         self.hear(now);
         self.pipeline
             .stop(now, self.intake.next_seq(), read_memory());

@@ -18,6 +18,7 @@ use crate::deliver::{Deliver, DeliverStats, ProcessIdentity};
 use crate::forward::link::{Connection, LinkCommand, LinkEvent};
 use crate::score::Scorer;
 use crate::seal::{Sealed, Sealer};
+use crate::sequencer::{Intake, QUEUE_COUNT_MAX, Sampled};
 use crate::spool::Frame;
 use crate::status::Memory;
 use crate::timekeeper::Timekeeper;
@@ -87,8 +88,26 @@ impl Pipeline {
         }
     }
 
-    /// Takes a numbered reading.
-    pub fn reading(&mut self, now: Now, seq: u64, mut reading: Reading) {
+    /// Takes what waits, at most a full queue at a time, so that nothing is unsynced for long.
+    pub fn drain(&mut self, now: Now, intake: &mut Intake) {
+        for _ in 0..QUEUE_COUNT_MAX {
+            match intake.receiver().try_recv() {
+                Ok(Sampled::Reading { seq, reading }) => {
+                    if let Some(gap) = intake.admit(seq) {
+                        self.lose(gap);
+                    }
+                    self.reading(now, seq, reading);
+                }
+                Ok(Sampled::Anchor(anchor)) => self.anchor(anchor),
+                Err(_) => break,
+            }
+        }
+        if let Some(tail) = intake.take_tail() {
+            self.lose(tail);
+        }
+    }
+
+    fn reading(&mut self, now: Now, seq: u64, mut reading: Reading) {
         let verdict = self.scorer.step(reading.stamp_ms, &reading);
         reading.score = verdict.score;
         if let Some(seen) = self
@@ -104,15 +123,14 @@ impl Pipeline {
         self.tell(now);
     }
 
-    /// Takes numbers that were issued and will never come.
-    pub fn lose(&mut self, range: SeqRange) {
+    /// Numbers that were issued and will never come.
+    fn lose(&mut self, range: SeqRange) {
         self.lost = self.lost.saturating_add(range.count());
         self.deliver
             .lose(self.stream(Lane::Telemetry), range, LossReason::Evicted);
     }
 
-    /// Takes what a receiver knows about UTC.
-    pub fn anchor(&mut self, anchor: TimeAnchor) {
+    fn anchor(&mut self, anchor: TimeAnchor) {
         if let Some(best) = self.keeper.consider(anchor) {
             self.desk.anchor(best);
             self.deliver.anchor(best);

@@ -1,0 +1,231 @@
+//! The program as people call it: answers, sentences, exit codes, a start and a stop.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const CONFIG: &str = r#"
+[device]
+id = "truck-001"
+[broker]
+host = "127.0.0.1"
+port = 1
+[[bus]]
+name = "i2c"
+path = "sim:scenario.toml"
+[[bus.sensor]]
+name = "cargo"
+driver = "tmp117"
+address = 0x48
+role = "load"
+limit_high_deg_c = 8.0
+"#;
+
+const SCENARIO: &str = "speed_x = 20\ntruth_file = \"truth.jsonl\"\n[[chip]]\nkind = \"tmp117\"\n\
+                        address = 0x48\nbase_deg_c = 9.0\n";
+
+fn gateway(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-gateway"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn answer(args: &[&str]) -> (Output, String, String) {
+    let output = gateway(args).output().unwrap();
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b).into_owned());
+    (output, out, err)
+}
+
+/// A folder with a configuration over a simulated bus.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("gateway.toml"), CONFIG).unwrap();
+    std::fs::write(folder.path().join("scenario.toml"), SCENARIO).unwrap();
+    folder
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Asks again and again, until the answer is there or a minute is over.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let tick = crossbeam_channel::tick(Duration::from_millis(50));
+    for _ in 0..1200 {
+        if let Some(found) = look() {
+            return found;
+        }
+        tick.recv().unwrap();
+    }
+    panic!("{what} did not happen within a minute");
+}
+
+struct Running(Child);
+
+impl Running {
+    fn start(config: &Path) -> Self {
+        let log = std::fs::File::create(config.with_file_name("log")).unwrap();
+        Self(
+            gateway(&["run", "--config", text(config)])
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    fn end(&mut self) -> Option<i32> {
+        until("the end", || self.0.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.0.kill().ok();
+            self.0.wait().ok();
+        }
+    }
+}
+
+#[test]
+fn version_and_help_are_answers() {
+    let (output, out, _) = answer(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(out.starts_with("fleet-gateway "), "{out}");
+    let (output, out, _) = answer(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    for word in ["check-config", "spool inspect", "Exit codes", "  3  status"] {
+        assert!(out.contains(word), "{word:?} is not in {out}");
+    }
+}
+
+#[test]
+fn wrong_usage_and_wrong_configuration_end_with_two_and_a_sentence() {
+    let folder = folder();
+    let config = folder.path().join("gateway.toml");
+    assert_eq!(answer(&["fly"]).0.status.code(), Some(2));
+    assert_eq!(answer(&["status"]).0.status.code(), Some(2));
+    std::fs::write(&config, CONFIG.replace("0x48", "\"0x48\"")).unwrap();
+    for command in ["check-config", "run"] {
+        let (output, out, err) = answer(&[command, "--config", text(&config)]);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(out, "");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        for word in [
+            "gateway.toml",
+            "bus[0].sensor[0].address",
+            "\"0x48\"",
+            "72 to 75",
+        ] {
+            assert!(err.contains(word), "{word:?} is not in {err}");
+        }
+    }
+    let missing = folder.path().join("none");
+    let (output, _, err) = answer(&["spool", "inspect", text(&missing), "--json"]);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    std::fs::write(&config, CONFIG).unwrap();
+    let (output, _, err) = answer(&["run", "--config", text(&config), "--log", "gateway=="]);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+}
+
+#[test]
+fn check_config_prints_what_is_in_effect_and_starts_nothing() {
+    let folder = folder();
+    let config = folder.path().join("gateway.toml");
+    let (output, out, _) = answer(&["check-config", "--config", text(&config)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        out.contains("keep_alive_s = 30") && out.contains("age_ms_max = 2000"),
+        "{out}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_gateway_runs_answers_and_stops_cleanly_without_any_broker() {
+    let folder = folder();
+    let config = folder.path().join("gateway.toml");
+    let ask = || answer(&["status", "--config", text(&config), "--json"]);
+    let (output, out, err) = ask();
+    assert_eq!((output.status.code(), out.as_str()), (Some(3), ""), "{err}");
+
+    let mut running = Running::start(&config);
+    let status: serde_json::Value = until("twenty readings", || {
+        let status: serde_json::Value = serde_json::from_str(&ask().1).ok()?;
+        (status["lanes"]["telemetry"]["next_seq"].as_u64()? >= 20).then_some(status)
+    });
+    assert_eq!(status["sensors"][0]["state"], "online");
+    assert_eq!(status["alerts_open"][0]["kind"], "limit_high");
+    let rss = status["vm_hwm_bytes"].as_u64().unwrap();
+    assert!(rss < 16 << 20, "{rss} bytes");
+    let (_, page, _) = answer(&[
+        "status",
+        "--socket",
+        text(&folder.path().join("status.sock")),
+    ]);
+    assert!(
+        page.contains("ALERT    critical: cargo is too warm: 9.00 degC"),
+        "{page}"
+    );
+
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(), Some(0));
+    assert!(!folder.path().join("status.sock").exists());
+    assert_eq!(ask().0.status.code(), Some(3));
+
+    // Everything that the bus handed out is in the spool.
+    let truth = std::fs::read_to_string(folder.path().join("truth.jsonl")).unwrap();
+    let handed_out = truth.lines().filter(|line| line.contains("tmp117")).count() as u64;
+    let spool = folder.path().join("spool");
+    let (output, out, _) = answer(&["spool", "inspect", text(&spool), "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let last_seq = |lane: &str| {
+        let segments = found["segments"].as_array().unwrap();
+        let mine = segments.iter().filter(|segment| segment["lane"] == lane);
+        mine.map(|segment| segment["numbers"][0][1]["last_seq"].as_u64().unwrap())
+            .max()
+    };
+    assert_eq!(last_seq("telemetry"), Some(handed_out - 1));
+    assert_eq!(last_seq("alert"), Some(0));
+    assert!(last_seq("health") >= Some(7), "opening and last report");
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(
+        log.contains("cargo is too warm"),
+        "told without any uplink: {log}"
+    );
+}
+
+#[test]
+fn a_killed_gateway_starts_again_in_the_same_world() {
+    let folder = folder();
+    let config = folder.path().join("gateway.toml");
+    let next_seq = || {
+        let (_, out, _) = answer(&["status", "--config", text(&config), "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&out).ok()?;
+        let seq = status["lanes"]["telemetry"]["next_seq"].as_u64()?;
+        (seq > 3).then(|| {
+            (
+                status["epoch"].clone(),
+                status["stamp_ms"].as_u64().unwrap(),
+            )
+        })
+    };
+    let mut running = Running::start(&config);
+    let before = until("readings", next_seq);
+    running.signal(Signal::KILL);
+    assert_eq!(running.end(), None);
+    let mut running = Running::start(&config);
+    let after = until("readings", next_seq);
+    assert_ne!(before.0, after.0, "an epoch is never used twice");
+    assert!(before.1 < after.1, "stamps go on");
+    running.signal(Signal::INT);
+    assert_eq!(running.end(), Some(0));
+}
