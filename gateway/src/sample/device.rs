@@ -9,7 +9,8 @@
 //! ```
 //! Promises: a turn is bounded in time by its transfers alone; the pause after a failed start grows to
 //! [`BACKOFF_MS_MAX`], so that a part which comes back is back within seconds; a fault is said when it
-//! begins or changes and repeated once a minute. Never: a clock, a wait.
+//! begins or changes and repeated once a minute; no two readings of a sensor have the same stamp. Never: a
+//! clock, a wait.
 
 use embedded_hal::i2c::I2c;
 use firmware_shared::reading::{Fault, FaultKind, Reading, Score, Value};
@@ -62,6 +63,8 @@ pub struct Device<I> {
     /// When the part last said something about its quantity, or was started.
     heard_ms: u64,
     said: Option<(FaultKind, u64)>,
+    /// The stamp of its last reading.
+    stamped_ms: Option<u64>,
     heard: Vec<Heard>,
 }
 
@@ -83,6 +86,7 @@ where
             errors: 0,
             heard_ms: now_ms,
             said: None,
+            stamped_ms: None,
             heard: Vec::new(),
         }
     }
@@ -172,10 +176,17 @@ where
         }
     }
 
-    fn give(&self, value: Value, now_ms: u64, out: &mut dyn FnMut(Output)) {
+    /// Stamps of one sensor are all different and in order: when one turn gives several readings (a
+    /// receiver that was read late), those after the first are a millisecond apart.
+    fn give(&mut self, value: Value, now_ms: u64, out: &mut dyn FnMut(Output)) {
+        let least_ms = self
+            .stamped_ms
+            .map_or(0, |stamp_ms| stamp_ms.saturating_add(1));
+        let stamp_ms = now_ms.max(least_ms);
+        self.stamped_ms = Some(stamp_ms);
         let (sensor, score) = (self.index, Score::ORDINARY);
         out(Output::Reading(Reading {
-            stamp_ms: now_ms,
+            stamp_ms,
             sensor,
             score,
             value,
@@ -199,11 +210,12 @@ where
         match error.advice() {
             _ if matches!(error, SensorError::ConfigurationLost { .. }) => {
                 self.state = SensorState::Absent;
-                self.due_ms = now_ms;
+                self.due_ms = now_ms.saturating_add(1);
             }
             Advice::RetryNow if self.errors <= REPEATS_MAX => {
                 self.state = SensorState::Degraded;
-                self.due_ms = now_ms;
+                // At once, but under a stamp of its own.
+                self.due_ms = now_ms.saturating_add(1);
             }
             Advice::RetryNow | Advice::RetryLater if self.errors < ERRORS_MAX => {
                 self.state = SensorState::Degraded;

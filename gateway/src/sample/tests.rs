@@ -292,3 +292,18 @@ fn the_fault_of_a_missing_device_file_names_its_number() {
     assert_eq!((fault.kind, fault.code), (FaultKind::BUS_OTHER, 2));
     assert!(device.due_ms() > 0);
 }
+
+#[test]
+fn epochs_that_one_turn_finds_have_stamps_of_their_own() {
+    let mut scene = gnss("");
+    scene.run_until(20_950);
+    // Held up for less than the receiver's patience: two epochs wait in its buffer.
+    scene.now_ms = 22_250;
+    let before = scene.readings.len();
+    scene.run_until(22_260);
+    let stamps: Vec<u64> = scene.readings[before..]
+        .iter()
+        .map(|r| r.stamp_ms)
+        .collect();
+    assert_eq!(stamps, [22_250, 22_251]);
+}
