@@ -8,7 +8,7 @@ use firmware_shared::message::{
 use firmware_shared::topic::{Leaf, Topic, topic};
 
 use super::{Deliver, ProcessIdentity};
-use crate::spool::{Book, Ending};
+use crate::spool::{Book, Ending, EpochEntry};
 
 /// The topics that a gateway publishes to.
 #[derive(Debug, Clone)]
@@ -69,11 +69,7 @@ impl Deliver {
     /// What this process is and what it holds: its own epoch first, then the oldest.
     pub(super) fn birth(&self, nonce: u64) -> Birth {
         let book = self.spool.book();
-        let (running, older): (Vec<_>, Vec<_>) = book
-            .epochs
-            .iter()
-            .partition(|entry| entry.epoch == self.identity.epoch);
-        let listed = running.into_iter().chain(older).take(EPOCHS_MAX);
+        let listed = self.epochs_to_list().into_iter().take(EPOCHS_MAX);
         let epochs = listed.map(|entry| OpenEpoch {
             epoch: entry.epoch,
             boot_id: entry.note.boot_id,
@@ -94,6 +90,30 @@ impl Deliver {
             catalogue: self.identity.catalogue.clone(),
             epochs: epochs.collect(),
         }
+    }
+
+    /// The running epoch, the oldest open ones, then the latest settled ones: a restored centre may
+    /// have lost those.
+    fn epochs_to_list(&self) -> Vec<&EpochEntry> {
+        let (book, running) = (self.spool.book(), self.identity.epoch);
+        let older = book.epochs.iter().filter(|entry| entry.epoch != running);
+        let (open, settled): (Vec<_>, Vec<_>) =
+            older.partition(|entry| book.is_open(entry, running));
+        let current = book.epoch(running).into_iter();
+        current
+            .chain(open)
+            .chain(settled.into_iter().rev())
+            .collect()
+    }
+
+    /// Epochs that still have something to say.
+    pub(super) fn open_epochs(&self) -> usize {
+        let (book, running) = (self.spool.book(), self.identity.epoch);
+        let open = book
+            .epochs
+            .iter()
+            .filter(|entry| book.is_open(entry, running));
+        open.count()
     }
 
     fn open_lane(&self, epoch: Epoch, ending: Ending, lane: Lane) -> OpenLane {
@@ -146,9 +166,14 @@ impl Deliver {
         }
     }
 
-    /// The anchors of the n-th boot that has any.
+    /// The anchors of the n-th boot with an epoch that still has something to say.
     pub(super) fn anchors_of(&self, index: usize) -> Option<Anchors> {
-        let boot = self.spool.book().boots.get(index)?;
+        let (book, running) = (self.spool.book(), self.identity.epoch);
+        let mut boots = book.boots.iter().filter(|boot| {
+            let mut epochs = book.epochs.iter();
+            epochs.any(|e| e.note.boot_id == boot.boot_id && book.is_open(e, running))
+        });
+        let boot = boots.nth(index)?;
         Some(Anchors {
             boot_id: boot.boot_id,
             anchors: boot.anchors.iter().copied().take(16).collect(),

@@ -260,7 +260,7 @@ impl Deliver {
                 "disk"
             },
             oldest_unacked_ms: self.oldest_unacked_ms(),
-            open_epochs: self.spool.book().epochs.len() as u64,
+            open_epochs: self.open_epochs() as u64,
             open_losses: self.spool.book().losses().len() as u64,
             connected: self.main.session().is_some(),
             alert_connected: self.alert.session().is_some(),
@@ -436,4 +436,4 @@ impl Deliver {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

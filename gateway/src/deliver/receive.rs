@@ -43,6 +43,7 @@ impl Deliver {
             }
             Connection::Main => {
                 self.counts.connections += 1;
+                self.centre.expect_nothing();
                 self.cursors = PerLane {
                     alert: self.cursors.alert,
                     ..PerLane::default()
@@ -291,9 +292,9 @@ impl Deliver {
                 },
             );
         }
-        let epochs = self.spool.book().epochs.len();
+        let open_epochs = self.open_epochs();
         self.spool.release();
-        if self.birth.left_out && self.spool.book().epochs.len() < epochs {
+        if self.birth.left_out && self.open_epochs() < open_epochs {
             self.plan_birth();
         }
         let book = self.spool.book();

@@ -82,7 +82,7 @@ impl Deliver {
         let payload = encoded(&birth)?;
         self.centre.expect_answer(nonce);
         self.counts.births += 1;
-        self.birth.left_out = birth.epochs.len() < self.spool.book().epochs.len();
+        self.birth.left_out = birth.epochs.len() < self.open_epochs();
         self.birth.sent_ms = Some(self.now_ms);
         let again_ms = self
             .now_ms

@@ -1,1 +1,5 @@
-
+mod answering;
+pub(crate) mod centre;
+mod model;
+mod sending;
+pub(crate) mod world;

@@ -49,6 +49,11 @@ impl Centre {
         self.nonce = Some(nonce);
     }
 
+    /// The connection of the last birth is over: an answer to it is no answer any more.
+    pub(crate) fn expect_nothing(&mut self) {
+        self.nonce = None;
+    }
+
     /// Judges an acknowledgement; `central_id` and `runs_left` are the durable part and are updated.
     pub(crate) fn judge(
         &mut self,

@@ -15,6 +15,10 @@ use super::record::EpochNote;
 /// Time anchors that are kept of one boot: the first and the latest.
 pub(crate) const ANCHORS_MAX: usize = 16;
 
+/// Settled epochs that are kept: a centre restored from a backup may ask for them again, and then it
+/// must be told what is gone.
+const SETTLED_MAX: usize = 16;
+
 /// One value per lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PerLane<T> {
@@ -205,6 +209,11 @@ pub(crate) struct EpochEntry {
 }
 
 impl EpochEntry {
+    fn is_settled(&self) -> bool {
+        let mut lanes = Lane::ALL.iter();
+        self.ending != Ending::Unknown && lanes.all(|lane| self.lanes.get(*lane).is_settled())
+    }
+
     pub(crate) fn new(epoch: Epoch, note: EpochNote) -> Self {
         Self {
             epoch,
@@ -374,21 +383,28 @@ impl Book {
         losses
     }
 
-    /// Forgets ended epochs in which everything is acknowledged and of which no frame is stored, and
-    /// the anchors of boots without an epoch; whether any went.
+    /// Whether an epoch still has something to say: it runs, or not everything in it is acknowledged.
+    pub(crate) fn is_open(&self, entry: &EpochEntry, running: Epoch) -> bool {
+        entry.epoch == running || !entry.is_settled()
+    }
+
+    /// Forgets ended epochs in which everything is acknowledged and of which no frame is stored, except
+    /// the latest [`SETTLED_MAX`], and the anchors of boots without an epoch; whether any went.
     pub(crate) fn forget_settled(
         &mut self,
         running: Epoch,
         stored: impl Fn(Epoch) -> bool,
     ) -> bool {
         let before = self.epochs.len();
+        let gone = |entry: &EpochEntry| {
+            entry.epoch != running && entry.is_settled() && !stored(entry.epoch)
+        };
+        let settled = self.epochs.iter().filter(|entry| gone(entry)).count();
+        let mut surplus = settled.saturating_sub(SETTLED_MAX);
         self.epochs.retain(|entry| {
-            entry.epoch == running
-                || entry.ending == Ending::Unknown
-                || Lane::ALL
-                    .iter()
-                    .any(|lane| !entry.lanes.get(*lane).is_settled())
-                || stored(entry.epoch)
+            let goes = surplus > 0 && gone(entry);
+            surplus -= usize::from(goes);
+            !goes
         });
         let epochs = &self.epochs;
         self.boots

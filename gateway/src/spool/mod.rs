@@ -40,7 +40,7 @@ pub use book::PerLane;
 pub use lane_log::Place;
 pub use record::PAYLOAD_LEN_MAX;
 
-pub(crate) use book::{Book, Ending, Stream};
+pub(crate) use book::{Book, Ending, EpochEntry, Stream};
 pub(crate) use reading::Unread;
 pub(crate) use record::EpochNote;
 

@@ -195,6 +195,14 @@ fn read_lane(disk: &mut dyn Disk, lane: Lane, found: &mut Found) -> io::Result<L
             Err(error) => tracing::error!(%file, %error, "a segment cannot be read"),
         }
     }
+    if !segments.is_empty() {
+        // The process before may have been killed between its writes and their syncs: what is taken
+        // for durable from here on must be.
+        if let Err(error) = disk.sync_folder(lane.name()) {
+            tracing::warn!(%lane, %error, "a lane's folder cannot be synced");
+            appendable = false;
+        }
+    }
     let next_id = ids.last().map_or(1, |last| last + 1);
     Ok(LaneLog::new(lane, segments, next_id, appendable))
 }
@@ -221,14 +229,16 @@ fn read_segment(
     Ok((segment, file_len))
 }
 
-/// Cuts a torn end off, durably; whether the file may grow.
+/// Cuts a torn end off and makes the rest durable; whether the file may grow.
 fn cut(disk: &mut dyn Disk, file: &str, len: u64, file_len: u64) -> bool {
-    if len == file_len {
-        return true;
-    }
-    let done = disk.truncate(file, len).and_then(|()| disk.sync(file));
+    let cut = if len < file_len {
+        disk.truncate(file, len)
+    } else {
+        Ok(())
+    };
+    let done = cut.and_then(|()| disk.sync(file));
     if let Err(error) = &done {
-        tracing::warn!(%file, %error, "a torn end could not be cut off");
+        tracing::warn!(%file, %error, "a segment cannot be made ready to grow");
     }
     done.is_ok()
 }

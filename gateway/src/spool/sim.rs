@@ -77,6 +77,10 @@ impl SimDisk {
         self.state().power_left = Some(operations);
     }
 
+    pub(crate) fn power_is_back(&self) {
+        self.state().power_left = None;
+    }
+
     /// A disk with the same content, durable and not: a cloned card.
     pub(crate) fn image(&self) -> Self {
         Self(Arc::new(Mutex::new(self.state().clone())))
@@ -129,6 +133,17 @@ impl SimDisk {
             *durable ^= mask;
         }
         true
+    }
+
+    /// Turns a bit of a byte at rest.
+    pub(crate) fn damage(&self, name: &str, offset: u64) {
+        let mut state = self.state();
+        let inode = state.live[name];
+        let inode = &mut state.inodes[inode];
+        inode.live[offset as usize] ^= 0x10;
+        if let Some(durable) = inode.durable.get_mut(offset as usize) {
+            *durable ^= 0x10;
+        }
     }
 
     /// Puts a file there, durably.
