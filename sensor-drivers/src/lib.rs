@@ -3,7 +3,9 @@
 //!
 //! ```text
 //!  error     what can go wrong, and what to do about it
-//!  tmp117    thermometer: codec + driver
+//!  tmp117 mcp9808 tmp102 lm75      thermometers: codec + driver
+//!  sht4x     thermometer and hygrometer with a checksum
+//!  mcp960x   thermocouple converters
 //!  nmea ubx  GNSS sentences and frames: pure, integers only
 //!  gnss      byte stream -> frames -> one event for each epoch
 //!  ublox     u-blox receiver over DDC (I2C): drains, configures, falls back to NMEA
@@ -21,14 +23,21 @@
 
 pub mod error;
 pub mod gnss;
+pub mod lm75;
+pub mod mcp960x;
+pub mod mcp9808;
 pub mod nmea;
+pub mod sht4x;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod tmp102;
 pub mod tmp117;
 pub mod ublox;
 pub mod ubx;
 
 #[cfg(test)]
 mod transcript;
+mod transfer;
+mod word;
 
 pub use error::{Advice, BusClass, ClassifyBus, ConfigError, SensorError};

@@ -48,6 +48,15 @@ pub(crate) fn no_ack(address: u8, bytes: &[u8]) -> Step {
     }
 }
 
+pub(crate) fn no_ack_read(address: u8) -> Step {
+    let error = ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address);
+    Step {
+        address,
+        written: None,
+        reply: Some(Err(error)),
+    }
+}
+
 /// The bus.
 #[derive(Debug)]
 pub(crate) struct Transcript {
