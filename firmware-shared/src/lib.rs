@@ -18,6 +18,7 @@ pub mod alert;
 pub mod batch;
 pub mod catalogue;
 pub mod checksum;
+pub mod detect;
 pub mod have_set;
 pub mod id;
 pub mod message;

@@ -1,0 +1,90 @@
+//! The hour of the week: what is usual at this hour, and how far a stretch of readings is from it.
+//!
+//! Promises: two weeks of learning at most before an hour speaks for itself, then a slow average that
+//! follows change. Never: needs a calendar; the phase is that of the clock it is given.
+
+use serde::{Deserialize, Serialize};
+
+const HOURS: usize = 168;
+const HOUR_MS: u64 = 3_600_000;
+/// Ticks in an hour of the week before it counts fully; also the length of the smoothed residual.
+const STEADY: f32 = 12.0;
+/// An hour follows change at this rate at least.
+const FOLLOW: f32 = 0.02;
+/// Ticks before residuals are taken for the scale, and then before it is used.
+const SETTLE: u32 = 300;
+const SCALE_MIN: f32 = 200.0;
+/// Ticks in the memory of the scale.
+const SCALE_TICKS: f32 = 2000.0;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Season {
+    week: heapless::Vec<f32, HOURS>,
+    week_seen: heapless::Vec<u8, HOURS>,
+    day: heapless::Vec<f32, 24>,
+    day_seen: heapless::Vec<u8, 24>,
+    residual: f32,
+    power: f32,
+    power_count: f32,
+    ticks: u32,
+}
+
+impl Season {
+    pub(super) fn new() -> Self {
+        let mut new = Self {
+            week: heapless::Vec::new(),
+            week_seen: heapless::Vec::new(),
+            day: heapless::Vec::new(),
+            day_seen: heapless::Vec::new(),
+            residual: 0.0,
+            power: 0.0,
+            power_count: 0.0,
+            ticks: 0,
+        };
+        // All resize to their capacity, which cannot fail.
+        let _fits = new
+            .week
+            .resize(HOURS, 0.0)
+            .and(new.week_seen.resize(HOURS, 0))
+            .and(new.day.resize(24, 0.0))
+            .and(new.day_seen.resize(24, 0));
+        new
+    }
+
+    /// How many usual deviations the smoothed residual is away; learns the value.
+    pub(super) fn step(&mut self, now_ms: u64, value: f32) -> f32 {
+        let hour = ((now_ms / HOUR_MS) % HOURS as u64) as usize;
+        let expected = self.expected(hour);
+        self.residual += (value - expected - self.residual) / STEADY;
+        let power = self.residual * self.residual;
+        let away = if self.power_count > SCALE_MIN && self.power > 0.0 {
+            libm::sqrtf(power / self.power)
+        } else {
+            0.0
+        };
+        if self.ticks > SETTLE {
+            self.power_count += 1.0;
+            self.power += (power - self.power) * (1.0 / self.power_count).max(1.0 / SCALE_TICKS);
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        learn(&mut self.week, &mut self.week_seen, hour, value);
+        learn(&mut self.day, &mut self.day_seen, hour % 24, value);
+        away
+    }
+
+    /// The hour of the week as far as it is known, else the hour of the day.
+    fn expected(&self, hour: usize) -> f32 {
+        let week = self.week.get(hour).copied().unwrap_or(0.0);
+        let day = self.day.get(hour % 24).copied().unwrap_or(0.0);
+        let seen = f32::from(self.week_seen.get(hour).copied().unwrap_or(0));
+        let trust = (seen / STEADY).min(1.0);
+        week * trust + day * (1.0 - trust)
+    }
+}
+
+fn learn(means: &mut [f32], seen: &mut [u8], at: usize, value: f32) {
+    if let (Some(mean), Some(count)) = (means.get_mut(at), seen.get_mut(at)) {
+        *count = count.saturating_add(1);
+        *mean += (value - *mean) * (1.0 / f32::from(*count)).max(FOLLOW);
+    }
+}

@@ -1,0 +1,204 @@
+//! The usual level, from ten-minute means: where the value rests, how wide it swings, and whether its
+//! lower envelope moves.
+//!
+//! Promises: doors, defrosts and loading lift the value for a while but not its lower envelope, so a
+//! drift shows there; each envelope is compared with its own record. Never: follows a fault at the speed
+//! of the fault.
+
+use serde::{Deserialize, Serialize};
+
+use super::sudden::ratio;
+use crate::detect::ring::Ring;
+
+/// Ticks in a block.
+const BLOCK_TICKS: u8 = 10;
+/// Blocks that are kept: half a day.
+const BLOCKS: usize = 72;
+/// Blocks before a level is stated.
+const BLOCKS_MIN: usize = 18;
+const BLOCKS_A_DAY: f32 = 144.0;
+/// Where the value rests: a low quantile, because normal life lifts it.
+const REST: f32 = 0.35;
+/// Share of the way that the resting level follows in a block.
+const FOLLOW: f32 = 0.03;
+/// Memory of the expected value, blocks.
+const EXPECT_BLOCKS: f32 = 432.0;
+/// Records of the envelopes: growth at most, fade per block.
+const GROWTH: f32 = 1.3;
+const FADE: f32 = 0.9998;
+/// Swings added to the record.
+const FLOOR_UP: f32 = 1.0;
+const FLOOR_DOWN: f32 = 2.0;
+/// Memory of an envelope's usual place, blocks.
+const PLACE_BLOCKS: f32 = 4.0 * BLOCKS_A_DAY;
+/// Blocks of memory that are left after a set-point change: the place is learned again.
+const RELEARN_BLOCKS: f32 = 36.0;
+
+/// One envelope: a quantile over a window of blocks, watched in one direction.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    blocks: usize,
+    share: f32,
+    up: bool,
+}
+
+/// Two horizons in each direction. Upwards the windows are long, because normal life lifts the value for
+/// hours; downwards nothing in normal life does.
+const SHAPES: [Shape; 4] = [
+    Shape {
+        blocks: 24,
+        share: 0.0,
+        up: true,
+    },
+    Shape {
+        blocks: 36,
+        share: 0.1,
+        up: true,
+    },
+    Shape {
+        blocks: 9,
+        share: 0.1,
+        up: false,
+    },
+    Shape {
+        blocks: 18,
+        share: 0.1,
+        up: false,
+    },
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Envelope {
+    place: f32,
+    count: f32,
+    record: f32,
+}
+
+/// How young the model is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Age {
+    /// Above 1 while the stream is young.
+    pub(super) caution: f32,
+    /// Records grow freely.
+    pub(super) learning: bool,
+    /// Too young to judge.
+    pub(super) silent: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Level {
+    blocks: Ring<BLOCKS>,
+    sum: f32,
+    ticks: u8,
+    rest: Option<f32>,
+    swing: f32,
+    expected: f32,
+    expected_count: f32,
+    envelopes: [Envelope; 4],
+}
+
+impl Level {
+    pub(super) const fn new() -> Self {
+        Self {
+            blocks: Ring::new(),
+            sum: 0.0,
+            ticks: 0,
+            rest: None,
+            swing: 0.0,
+            expected: 0.0,
+            expected_count: 0.0,
+            envelopes: [Envelope {
+                place: 0.0,
+                count: 0.0,
+                record: 0.0,
+            }; 4],
+        }
+    }
+
+    /// Where the value rests.
+    pub(super) fn rest(&self) -> Option<f32> {
+        self.rest
+    }
+
+    /// Distance from the lower envelope to the middle.
+    pub(super) fn swing(&self) -> f32 {
+        self.swing
+    }
+
+    /// The expected value; follows over days.
+    pub(super) fn expected(&self) -> f32 {
+        self.expected
+    }
+
+    /// The places of the envelopes after a set-point change are not quite the old ones.
+    pub(super) fn relearn(&mut self) {
+        for envelope in &mut self.envelopes {
+            envelope.count = envelope.count.min(RELEARN_BLOCKS);
+        }
+    }
+
+    /// Scores of the four envelopes when this tick closes a block.
+    pub(super) fn step(&mut self, value: f32, age: Age) -> Option<[f32; 4]> {
+        self.sum += value;
+        self.ticks += 1;
+        if self.ticks < BLOCK_TICKS {
+            return None;
+        }
+        self.blocks.push(self.sum / f32::from(self.ticks));
+        (self.sum, self.ticks) = (0.0, 0);
+        let all = self.blocks.len();
+        if all < BLOCKS_MIN {
+            return None;
+        }
+        self.learn_level(all);
+        let mut scores = [0.0; 4];
+        for ((score, envelope), shape) in scores.iter_mut().zip(&mut self.envelopes).zip(SHAPES) {
+            if all >= shape.blocks.max(24) {
+                let low = self
+                    .blocks
+                    .quantile(shape.blocks, shape.share)
+                    .unwrap_or(envelope.place);
+                *score = envelope.judge(low, shape, self.swing, age);
+            }
+        }
+        Some(scores)
+    }
+
+    fn learn_level(&mut self, all: usize) {
+        let at = |share| self.blocks.quantile(all, share).unwrap_or(0.0);
+        let (rest, middle, low) = (at(REST), at(0.5), at(0.1));
+        self.swing = middle - low;
+        self.rest = Some(self.rest.map_or(rest, |old| old + (rest - old) * FOLLOW));
+        self.expected_count = (self.expected_count + 1.0).min(EXPECT_BLOCKS);
+        self.expected += (middle - self.expected) / self.expected_count;
+    }
+}
+
+impl Envelope {
+    fn judge(&mut self, low: f32, shape: Shape, swing: f32, age: Age) -> f32 {
+        if self.count == 0.0 {
+            self.place = low;
+        }
+        let away = low - self.place;
+        let size = if shape.up { away } else { -away }.max(0.0);
+        let floor = if shape.up { FLOOR_UP } else { FLOOR_DOWN };
+        let score = ratio(size, self.record * age.caution + floor * swing);
+        if !age.silent {
+            if size > self.record {
+                let most = if age.learning {
+                    size
+                } else {
+                    self.record * GROWTH + 0.02 * swing
+                };
+                self.record = size.min(most);
+            } else {
+                self.record *= FADE;
+            }
+        }
+        let most = if age.learning { f32::MAX } else { swing };
+        self.count += 1.0;
+        self.place += away.clamp(-most, most) * (1.0 / self.count).max(1.0 / PLACE_BLOCKS);
+        self.count = self.count.min(PLACE_BLOCKS);
+        if age.silent { 0.0 } else { score }
+    }
+}

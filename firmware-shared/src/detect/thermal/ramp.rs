@@ -1,0 +1,145 @@
+//! The ramp head: the tallest straight rise that fits under the value, at four lengths.
+//!
+//! Promises: a short excursion gives a small ramp at a long length however high it was, a rise that goes
+//! on gives a tall one; each length is compared with its record around this hour of the day. Never:
+//! counts a falling value as a rise.
+
+use serde::{Deserialize, Serialize};
+
+use super::level::Age;
+use super::sudden::{GROWTH, ratio};
+use crate::detect::ring::Ring;
+
+/// The lengths, ticks.
+const LENGTHS: [usize; 4] = [15, 25, 40, 60];
+/// Every fifth tick of the smoothed value is looked at.
+const STRIDE: usize = 5;
+/// Ticks in the smoothed value.
+const SMOOTH: usize = 5;
+/// The longest length, and room to look for the start of the rise.
+const KEPT: usize = 128;
+/// The record of the whole day counts by this share at every hour.
+const ALL_DAY: f32 = 0.3;
+/// Swings added to the record.
+const FLOOR: f32 = 2.0;
+/// Records fade: per half hour, and the whole day's per tick.
+const FADE_BIN: f32 = 0.999;
+const FADE_DAY: f32 = 1.0 - 2.0e-6;
+/// Records of one and a half hours before and after count, too.
+const AROUND_MS: u64 = 5_400_000;
+const DAY_MS: u64 = 86_400_000;
+/// A rise starts where the value was below this share of its height.
+const START: f32 = 0.1;
+/// A rise that was above this share of its height at half its age is bent like that of an open door.
+const BENT: f32 = 0.63;
+
+/// What the ramp head says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rise {
+    /// Score per length.
+    pub(super) scores: [f32; 4],
+}
+
+/// `B` bins of the day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ramp<const B: usize> {
+    values: Ring<SMOOTH>,
+    heights: Ring<KEPT>,
+    records: [heapless::Vec<f32, B>; 4],
+    day: [f32; 4],
+    bin: u16,
+}
+
+impl<const B: usize> Ramp<B> {
+    pub(super) fn new() -> Self {
+        let mut new = Self {
+            values: Ring::new(),
+            heights: Ring::new(),
+            records: [const { heapless::Vec::new() }; 4],
+            day: [0.0; 4],
+            bin: 0,
+        };
+        for records in &mut new.records {
+            // Resizes to its capacity, which cannot fail.
+            let _fits = records.resize(B, 0.0);
+        }
+        new
+    }
+
+    pub(super) fn forget_neighbours(&mut self) {
+        self.values.clear();
+        self.heights.clear();
+    }
+
+    /// The mean of the newest ticks.
+    pub(super) fn smooth(&mut self, value: f32) -> f32 {
+        self.values.push(value);
+        self.values.mean(SMOOTH)
+    }
+
+    /// Keeps the height without judging it.
+    pub(super) fn keep(&mut self, height: f32) {
+        self.heights.push(height);
+    }
+
+    pub(super) fn judge(&mut self, now_ms: u64, swing: f32, age: Age) -> Rise {
+        let mut rise = Rise::default();
+        let bin = (now_ms % DAY_MS * B as u64 / DAY_MS) as usize;
+        let around = (AROUND_MS * B as u64 / DAY_MS) as usize;
+        let turned = usize::from(self.bin) != bin;
+        self.bin = bin as u16;
+        let lengths = LENGTHS.iter().zip(&mut self.records).zip(&mut self.day);
+        for (((length, records), day), score) in lengths.zip(&mut rise.scores) {
+            let tall = tallest(&self.heights, *length);
+            let mut record = ALL_DAY * *day;
+            for step in 0..=2 * around {
+                let near = (bin + B + step - around) % B;
+                record = record.max(records.get(near).copied().unwrap_or(0.0));
+            }
+            *score = ratio(tall, record * age.caution + FLOOR * swing);
+            let most = if age.learning {
+                tall
+            } else {
+                record * GROWTH + swing
+            };
+            let learned = tall.min(most);
+            if let Some(slot) = records.get_mut(bin) {
+                if turned {
+                    *slot *= FADE_BIN;
+                }
+                *slot = slot.max(learned);
+            }
+            *day = (*day * FADE_DAY).max(learned);
+        }
+        rise
+    }
+
+    /// Ticks since the rise started, and whether it is bent like that of an open door.
+    pub(super) fn story(&self) -> (u32, bool) {
+        let height = self.heights.back(0).unwrap_or(0.0);
+        let len = self.heights.len();
+        let below = |age: &usize| {
+            self.heights
+                .back(*age)
+                .is_none_or(|then| then < START * height)
+        };
+        let age = (1..len).find(below).unwrap_or(len);
+        let half = self.heights.back(age / 2).unwrap_or(0.0);
+        (age as u32, half > BENT * height)
+    }
+}
+
+/// The height of the tallest ramp of this length that ends here and fits under the heights.
+fn tallest<const N: usize>(heights: &Ring<N>, length: usize) -> f32 {
+    let mut tall = f32::MAX;
+    let mut age = 0;
+    while age < length {
+        let share = 1.0 - age as f32 / length as f32;
+        let Some(height) = heights.back(age) else {
+            return 0.0;
+        };
+        tall = tall.min(height / share);
+        age += STRIDE;
+    }
+    tall.max(0.0)
+}

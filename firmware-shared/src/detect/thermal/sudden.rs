@@ -1,0 +1,194 @@
+//! Heads that judge reading by reading: jump, scatter, flat run. Each compares with its own record.
+//!
+//! Promises: what is normal for this stream is what it did before; a record fades over weeks, and a
+//! record that is broken grows only a little, so that a fault does not become the yardstick at once.
+//! Never: a threshold in degrees.
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::ring::Ring;
+use crate::detect::verdict::AnomalyKind;
+
+/// Readings before anything is judged.
+const YOUNG_READINGS: u32 = 300;
+/// A broken record grows by this factor at most.
+pub(super) const GROWTH: f32 = 1.1;
+/// Records fade by this at each reading: half in 24 days of minutes.
+const FADE: f32 = 0.999_98;
+/// Memory of the noise scale, readings; one change counts as this many usual changes at most.
+const NOISE_READINGS: f32 = 500.0;
+const NOISE_CLIP: f32 = 6.0;
+/// Usual changes added to the record of each head.
+const JUMP_FLOOR: f32 = 16.0;
+const SCATTER_FLOOR: f32 = 2.0;
+/// Readings in the window of the scatter head.
+const WINDOW: usize = 8;
+/// What is left of a spike, and what may be missing from a step, as a share of the change.
+const SPIKE_LEFT: f32 = 0.2;
+const STEP_KEPT: core::ops::Range<f32> = 0.7..1.4;
+
+/// What the sudden heads say, in units of their own records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sudden {
+    pub(super) jump: f32,
+    /// What the reading after the jump makes of it.
+    pub(super) jumped: AnomalyKind,
+    pub(super) scatter: f32,
+    pub(super) flat: f32,
+    /// Length of the flat run, readings.
+    pub(super) run: u32,
+    /// The value before the jump, and the mean of the newest readings.
+    pub(super) before: f32,
+    pub(super) recent: f32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Readings {
+    newest: Ring<WINDOW>,
+    bends: heapless::Vec<f32, WINDOW>,
+    noise: f32,
+    seeded: bool,
+    jump: f32,
+    scatter: f32,
+    run: u32,
+    longest: u32,
+    count: u32,
+}
+
+impl Readings {
+    pub(super) const fn new() -> Self {
+        Self {
+            newest: Ring::new(),
+            bends: heapless::Vec::new(),
+            noise: 0.0,
+            seeded: false,
+            jump: 0.0,
+            scatter: 0.0,
+            run: 0,
+            longest: 0,
+            count: 0,
+        }
+    }
+
+    /// After a gap neighbours are none.
+    pub(super) fn forget_neighbours(&mut self) {
+        self.newest.clear();
+        self.bends.clear();
+        self.run = 0;
+    }
+
+    /// `caution` is above 1 while the stream is young; `learning` lets records grow freely.
+    pub(super) fn step(&mut self, value: f32, caution: f32, learning: bool) -> Sudden {
+        let (a, b) = (self.newest.back(0), self.newest.back(1));
+        self.newest.push(value);
+        self.count = self.count.saturating_add(1);
+        let mut said = Sudden {
+            jump: 0.0,
+            jumped: AnomalyKind::Step,
+            scatter: 0.0,
+            flat: 0.0,
+            run: 0,
+            // The jump is judged one reading late; the reading before it is undisturbed.
+            before: b.unwrap_or(value),
+            recent: self.newest.mean(WINDOW),
+        };
+        if let Some(a) = a {
+            self.learn_noise((value - a).abs());
+            said.run = self.flat_run(value == a);
+            said.flat = self.judge_run(said.run);
+        }
+        if let (Some(a), Some(b)) = (a, b) {
+            self.judge_jump(&mut said, (value, a, b), caution, learning);
+            said.scatter = self.judge_scatter((value - 2.0 * a + b).abs(), caution, learning);
+        }
+        if self.count <= YOUNG_READINGS {
+            (said.jump, said.scatter, said.flat) = (0.0, 0.0, 0.0);
+        }
+        said
+    }
+
+    fn learn_noise(&mut self, change: f32) {
+        if !self.seeded {
+            self.noise = change;
+            self.seeded = change > 0.0;
+            return;
+        }
+        self.noise += (change.min(NOISE_CLIP * self.noise) - self.noise) / NOISE_READINGS;
+    }
+
+    fn flat_run(&mut self, equal: bool) -> u32 {
+        self.run = if equal { self.run.saturating_add(1) } else { 0 };
+        self.run
+    }
+
+    fn judge_run(&mut self, run: u32) -> f32 {
+        let score = run as f32 / (self.longest as f32 * 1.3 + 4.0);
+        if run > self.longest {
+            self.longest = run.min(self.longest + 1 + self.longest / 8);
+        }
+        score
+    }
+
+    /// Judges the change before the newest reading, which tells whether it stays.
+    fn judge_jump(&mut self, said: &mut Sudden, at: (f32, f32, f32), caution: f32, learning: bool) {
+        let (value, after, before) = at;
+        let (change, kept) = (after - before, value - before);
+        let stays = if change * kept > 0.0 {
+            change.abs().min(kept.abs())
+        } else {
+            0.0
+        };
+        let back = change.abs() - stays;
+        let size = stays.max(back);
+        said.jumped = shape(change, kept);
+        said.jump = ratio(size, self.jump * caution + JUMP_FLOOR * self.noise);
+        raise(&mut self.jump, size, self.noise, learning);
+    }
+
+    /// The middle of the second differences, twice, so that one jump is not scatter.
+    fn judge_scatter(&mut self, bend: f32, caution: f32, learning: bool) -> f32 {
+        if self.bends.is_full() {
+            self.bends.pop();
+        }
+        // There is room: the oldest was taken out.
+        let _fits = self.bends.insert(0, bend);
+        if !self.bends.is_full() {
+            return 0.0;
+        }
+        let mut sorted = self.bends.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let size: f32 = sorted.iter().skip(WINDOW / 2 - 1).take(2).sum();
+        let score = ratio(size, self.scatter * caution + SCATTER_FLOOR * self.noise);
+        raise(&mut self.scatter, size, 0.5 * self.noise, learning);
+        score
+    }
+}
+
+/// `size` in units of `scale`; nothing while there is no scale.
+pub(super) fn ratio(size: f32, scale: f32) -> f32 {
+    if scale > 0.0 { size / scale } else { 0.0 }
+}
+
+/// A spike is gone at the next reading, a step stays whole; anything else scatters.
+fn shape(change: f32, kept: f32) -> AnomalyKind {
+    let left = ratio(kept * change.signum(), change.abs());
+    if left.abs() < SPIKE_LEFT {
+        AnomalyKind::Spike
+    } else if STEP_KEPT.contains(&left) {
+        AnomalyKind::Step
+    } else {
+        AnomalyKind::Noise
+    }
+}
+
+fn raise(record: &mut f32, size: f32, step: f32, learning: bool) {
+    if size > *record {
+        *record = if learning {
+            size
+        } else {
+            size.min(*record * GROWTH + step)
+        };
+    } else {
+        *record *= FADE;
+    }
+}
