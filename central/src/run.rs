@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc, watch};
@@ -31,10 +31,14 @@ const INBOX_MAX: usize = 1_024;
 const SAID_MAX: usize = 8_192;
 /// How long a stop may take before the process leaves regardless: nothing unacknowledged is lost by it.
 const STOP_MS_MAX: u64 = 10_000;
+const STOP_STEP_MS: u64 = 20;
+/// A database that takes no data is tried again after so long.
+const RETRY_MS_MIN: u64 = 500;
+const RETRY_MS_MAX: u64 = 15_000;
 
 /// Why the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Signal,
     Broker,
     Writer,
@@ -55,83 +59,138 @@ pub(crate) fn filters(prefix: &str) -> Vec<String> {
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let (ends, end) = bounded(8);
     watch_signals(ends.clone()).context("cannot watch signals")?;
-    let (new_id, run, seed) = (random()?, random()?, random()?);
-    let sink = Sqlite::open(&config.database.path, clock::utc_ms(), new_id)?;
-    let central_id = sink.central_id();
-    let filters = filters(&config.prefix);
-    let embedded = start_broker(config, &filters)?;
-    let reach = reach(config, embedded.as_ref());
-    tracing::info!(
-        database = %config.database.path.display(),
-        central_id = format!("{central_id:016x}"),
-        broker = format!("{}:{}", reach.host, reach.port),
-        "fleet-central runs"
-    );
-    let is_embedded = embedded.is_some();
-    if let Some(Embedded { ended, .. }) = embedded {
-        let ends = ends.clone();
-        spawn("broker-watch", move || {
-            // Never carries anything; it closes when the broker has ended.
-            ended.recv().ok();
-            report(&ends, End::Broker);
-        })?;
-    }
-
-    let (inbox_in, inbox) = bounded(INBOX_MAX);
-    let (said_in, said) = mpsc::channel(SAID_MAX);
-    let (acked_in, acked) = watch::channel(Place::default());
-    let (stop_writer, writer_stop) = bounded::<()>(0);
-    let (stop_link, link_stop) = watch::channel(false);
-    let core = CoreConfig {
-        prefix: config.prefix.clone(),
-        central_id,
-        run,
-        ack_period_ms: config.ingest.ack_period_ms.into(),
-        keep_sealed_bytes: config.database.keep_sealed_bytes,
-    };
-    let writer_config = WriterConfig {
-        commit_ms_max: config.ingest.commit_ms_max.into(),
-        retention_days: config.database.retention_days,
-        state_topic: format!("{}/central/state", config.prefix),
-        jitter_seed: seed,
-    };
-    let channels = WriterChannels {
-        inbox,
-        acked: acked_in,
-        said: said_in,
-        stop: writer_stop,
-    };
-    let writer = spawn_reporting("writer", ends.clone(), End::Writer, move || {
-        Writer::new(Committer::new(core, sink), writer_config, channels).run();
-    })?;
-    let link_config = LinkConfig {
-        reach,
-        client_id: format!("fleet-central-{central_id:016x}"),
-        is_persistent: true,
-        filters,
-    };
-    let channels = LinkChannels {
-        inbox: inbox_in,
-        said,
-        acked,
-        stop: link_stop,
-    };
-    let link_ends = ends.clone();
-    let link = spawn_reporting("link", ends, End::Link, move || {
-        serve(&link_config, channels, seed, is_embedded, &link_ends);
-    })?;
-
+    let station = Station::start(config, ends)?;
     let why = end.recv().unwrap_or(End::Link);
     tracing::info!(?why, "fleet-central stops");
-    stop_link.send_replace(true);
-    // The writer finishes what it has; the link says it and leaves. Both in bounded time.
-    join_within(&end, [writer, link], stop_writer);
+    station.stop(&end);
     match why {
         End::Signal => Ok(()),
         End::Broker => anyhow::bail!("the embedded broker has ended"),
         End::Writer => anyhow::bail!("the writer has ended"),
         End::Link => anyhow::bail!("the link to the broker has ended"),
     }
+}
+
+/// The running threads, and how to stop them.
+#[derive(Debug)]
+pub(crate) struct Station {
+    /// Where clients of this machine reach the broker.
+    pub(crate) reach: External,
+    writer: JoinHandle<()>,
+    link: JoinHandle<()>,
+    stop_writer: Sender<()>,
+    stop_link: watch::Sender<bool>,
+}
+
+impl Station {
+    /// Opens the database, starts the broker, the writer and the link. What ends is reported to `ends`.
+    ///
+    /// # Errors
+    /// When the database or the broker's address cannot be used.
+    pub(crate) fn start(config: &Config, ends: Sender<End>) -> anyhow::Result<Self> {
+        let sink = Sqlite::open(&config.database.path, clock::utc_ms(), random()?)?;
+        let (central_id, seed) = (sink.central_id(), random()?);
+        let filters = filters(&config.prefix);
+        let embedded = start_broker(config, &filters)?;
+        let reach = reach(config, embedded.as_ref());
+        tracing::info!(
+            database = %config.database.path.display(),
+            central_id = format!("{central_id:016x}"),
+            broker = format!("{}:{}", reach.host, reach.port),
+            "fleet-central runs"
+        );
+        let (inbox_in, inbox) = bounded(INBOX_MAX);
+        let (said_in, said) = mpsc::channel(SAID_MAX);
+        let (acked_in, acked) = watch::channel(Place::default());
+        let (stop_writer, writer_stop) = bounded::<()>(0);
+        let (stop_link, link_stop) = watch::channel(false);
+        let writer = Writer::new(
+            Committer::new(core_config(config, central_id, random()?), sink),
+            writer_config(config, seed),
+            WriterChannels {
+                inbox,
+                acked: acked_in,
+                said: said_in,
+                stop: writer_stop,
+            },
+        );
+        let writer = spawn_reporting("writer", ends.clone(), End::Writer, move || writer.run())?;
+        let link_config = LinkConfig {
+            reach: reach.clone(),
+            client_id: format!("fleet-central-{central_id:016x}"),
+            is_persistent: true,
+            filters,
+        };
+        let channels = LinkChannels {
+            inbox: inbox_in,
+            said,
+            acked,
+            stop: link_stop,
+        };
+        let is_embedded = embedded.is_some();
+        if let Some(Embedded { ended, .. }) = embedded {
+            watch_broker(ended, ends.clone())?;
+        }
+        let link_ends = ends.clone();
+        let link = spawn_reporting("link", ends, End::Link, move || {
+            serve(&link_config, channels, seed, is_embedded, &link_ends);
+        })?;
+        Ok(Self {
+            reach,
+            writer,
+            link,
+            stop_writer,
+            stop_link,
+        })
+    }
+
+    /// No further publish is taken; what was taken is committed and said. Bounded in time.
+    pub(crate) fn stop(self, end: &Receiver<End>) {
+        self.stop_link.send_replace(true);
+        // Tells a writer that waits for its database to leave; one that works finishes first.
+        drop(self.stop_writer);
+        let start_ms = clock::monotonic_ms();
+        while !self.writer.is_finished() || !self.link.is_finished() {
+            let left_ms = STOP_MS_MAX.saturating_sub(clock::monotonic_ms() - start_ms);
+            if left_ms == 0 {
+                tracing::warn!("the stop takes too long; what is not acknowledged comes again");
+                return;
+            }
+            // Woken by the report of each thread, or soon after it.
+            end.recv_timeout(Duration::from_millis(left_ms.min(STOP_STEP_MS)))
+                .ok();
+        }
+    }
+}
+
+fn core_config(config: &Config, central_id: u64, run: u64) -> CoreConfig {
+    CoreConfig {
+        prefix: config.prefix.clone(),
+        central_id,
+        run,
+        ack_period_ms: config.ingest.ack_period_ms.into(),
+        keep_sealed_bytes: config.database.keep_sealed_bytes,
+    }
+}
+
+fn writer_config(config: &Config, jitter_seed: u64) -> WriterConfig {
+    WriterConfig {
+        commit_ms_max: config.ingest.commit_ms_max.into(),
+        retention_days: config.database.retention_days,
+        state_topic: format!("{}/central/state", config.prefix),
+        retry_ms_min: RETRY_MS_MIN,
+        retry_ms_max: RETRY_MS_MAX,
+        jitter_seed,
+    }
+}
+
+fn watch_broker(ended: Receiver<()>, ends: Sender<End>) -> io::Result<()> {
+    spawn("broker-watch", move || {
+        // Never carries anything; it closes when the broker has ended.
+        ended.recv().ok();
+        report(&ends, End::Broker);
+    })
+    .map(drop)
 }
 
 fn random() -> anyhow::Result<u64> {
@@ -232,25 +291,4 @@ fn serve(
             () = watch => {}
         }
     });
-}
-
-/// Waits for both threads, but not for ever.
-fn join_within(
-    end: &crossbeam_channel::Receiver<End>,
-    threads: [JoinHandle<()>; 2],
-    stop_writer: Sender<()>,
-) {
-    // Tells a writer that waits for its database to leave; one that works finishes first.
-    drop(stop_writer);
-    let start_ms = clock::monotonic_ms();
-    while !threads.iter().all(JoinHandle::is_finished) {
-        let left_ms = STOP_MS_MAX.saturating_sub(clock::monotonic_ms() - start_ms);
-        if left_ms == 0 {
-            tracing::warn!("the stop takes too long; what is not acknowledged comes again");
-            return;
-        }
-        // Woken by the report of each thread, or soon after it.
-        end.recv_timeout(Duration::from_millis(left_ms.min(20)))
-            .ok();
-    }
 }

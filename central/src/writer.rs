@@ -26,8 +26,6 @@ const EXPIRE_EVERY_MS: u64 = 60_000;
 const IDLE_MS: u64 = 1_000;
 /// Dating that failed is tried again so much later; ingest goes on meanwhile.
 const DATE_RETRY_MS: u64 = 10_000;
-const RETRY_MS_MIN: u64 = 500;
-const RETRY_MS_MAX: u64 = 15_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// The ends of the channels that the writer holds.
@@ -48,6 +46,9 @@ pub(crate) struct WriterConfig {
     pub(crate) retention_days: u32,
     /// Where the state of the centre is told to whoever listens.
     pub(crate) state_topic: String,
+    /// A database that takes no data is tried again after so long.
+    pub(crate) retry_ms_min: u64,
+    pub(crate) retry_ms_max: u64,
     pub(crate) jitter_seed: u64,
 }
 
@@ -67,7 +68,7 @@ impl<S: Sink> Writer<S> {
     pub(crate) fn new(committer: Committer<S>, config: WriterConfig, channels: Channels) -> Self {
         Self {
             committer,
-            retry: Backoff::new(RETRY_MS_MIN, RETRY_MS_MAX, config.jitter_seed),
+            retry: Backoff::new(config.retry_ms_min, config.retry_ms_max, config.jitter_seed),
             config,
             channels,
             expired_at_ms: None,
@@ -227,3 +228,6 @@ impl<S: Sink> Writer<S> {
         self.committer.has_upkeep() && now_ms >= self.date_after_ms
     }
 }
+
+#[cfg(test)]
+mod tests;
