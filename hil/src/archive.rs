@@ -69,15 +69,22 @@ impl Parts {
     #[must_use]
     pub fn qemu(&self) -> Command {
         let host = self.host();
-        let libs = host.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let libs = ["usr/lib", "lib"].map(|place| host.join(place).join(&triplet));
+        let search = libs
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect::<Vec<_>>();
         let mut command = Command::new("nice");
         command
             .args(["-n", "10"])
             .arg(host.join("usr/bin/qemu-system-aarch64"));
         command.arg("-L").arg(host.join("usr/share/qemu"));
-        command
-            .env("LD_LIBRARY_PATH", &libs)
-            .env("QEMU_MODULE_DIR", libs.join("qemu"));
+        command.env("LD_LIBRARY_PATH", search.join(":"));
+        command.env(
+            "QEMU_MODULE_DIR",
+            host.join("usr/lib").join(&triplet).join("qemu"),
+        );
         command
     }
 

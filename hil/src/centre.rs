@@ -66,8 +66,9 @@ impl Centre {
         std::fs::write(
             &config,
             format!(
-                "[database]\npath = \"fleet.sqlite\"\n\n[broker]\nmode = \"embedded\"\n\
-                 listen = \"127.0.0.1:{port}\"\n"
+                "[database]\npath = \"{}\"\n\n[broker]\nmode = \"embedded\"\n\
+                 listen = \"127.0.0.1:{port}\"\n",
+                folder.join("fleet.sqlite").display()
             ),
         )?;
         let mut centre = Self {

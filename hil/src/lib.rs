@@ -17,6 +17,7 @@ pub mod modules;
 pub mod oracle;
 pub mod outcome;
 pub mod qmp;
+pub mod smoke;
 pub mod tier1;
 pub mod usbredir;
 pub mod world;

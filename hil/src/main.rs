@@ -58,7 +58,8 @@ fn outcome(cli: &Cli) -> Outcome {
 }
 
 fn scenario(cli: &Cli) -> anyhow::Result<Outcome> {
-    let target = target_folder();
+    // Processes of the scenario run in other folders.
+    let target = std::path::absolute(target_folder())?;
     if let Some(reason) = missing(cli) {
         return Ok(Outcome::Skipped(reason));
     }

@@ -124,9 +124,7 @@ impl World {
     /// # Errors
     /// When the truth file cannot be read.
     pub fn truth(&self) -> anyhow::Result<Truth> {
-        let text = std::fs::read_to_string(&self.truth_file)
-            .with_context(|| format!("read {}", self.truth_file.display()))?;
-        Truth::parse(&text)
+        Truth::read(&self.truth_file)
     }
 }
 
@@ -166,6 +164,16 @@ struct Line {
 }
 
 impl Truth {
+    /// Reads a truth file.
+    ///
+    /// # Errors
+    /// When it cannot be read or a line is not what the chips write.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        Self::parse(&text)
+    }
+
     fn parse(text: &str) -> anyhow::Result<Self> {
         let mut truth = Self::default();
         for line in text.lines() {
