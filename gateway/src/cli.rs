@@ -178,7 +178,7 @@ fn start_log(directives: &str) -> Result<(), Failure> {
 fn status(args: &StatusArgs) -> Result<(), Failure> {
     let socket = match (&args.socket, &args.config) {
         (Some(socket), _) => socket.clone(),
-        (None, Some(config)) => load(config)?.status.socket,
+        (None, Some(config)) => Config::read(config).map_err(Failure::Config)?.status.socket,
         (None, None) => return Err(Failure::Usage("--config or --socket is missing".to_owned())),
     };
     loop {

@@ -19,7 +19,7 @@ use firmware_shared::time::TimeAnchor;
 
 pub use condition::{Change, Condition, Level, RERAISE_MS_MIN, Rule};
 use entry::Entry;
-use sensor::SensorWatch;
+use sensor::{CONDITIONS_PER_SENSOR, SensorWatch};
 use voice::{Saying, Voice};
 pub use voice::{to_json, utc_text};
 
@@ -35,6 +35,9 @@ const ALARM: Rule = Rule {
     off_delay_ms: 0,
     escalate_after_ms: None,
 };
+
+/// Kinds of alarms that the gateway has about itself, with room for more.
+const GATEWAY_CONDITION_COUNT_MAX: usize = 16;
 
 /// Something about the gateway itself that somebody should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +91,12 @@ impl AlertDesk {
             sensors: sensors.into_iter().map(watch).collect(),
             gateway: BTreeMap::new(),
         }
+    }
+
+    /// The most conditions that this many sensors and the gateway itself can have.
+    #[must_use]
+    pub fn condition_count_max(sensor_count: usize) -> usize {
+        sensor_count * CONDITIONS_PER_SENSOR + GATEWAY_CONDITION_COUNT_MAX
     }
 
     /// What is known about UTC from here on.

@@ -38,6 +38,9 @@ const SILENT_MS_MIN: u64 = 30_000;
 const SILENT_PERIODS: u64 = 10;
 const SILENT_FAULT_MS: u64 = 150_000;
 
+/// Limits, anomaly, fault and loss.
+pub(super) const CONDITIONS_PER_SENSOR: usize = 5;
+
 /// One sensor's conditions.
 #[derive(Debug)]
 pub(super) struct SensorWatch {
@@ -75,7 +78,7 @@ impl SensorWatch {
         self.index
     }
 
-    pub(super) fn entries(&self) -> [&Entry; 5] {
+    pub(super) fn entries(&self) -> [&Entry; CONDITIONS_PER_SENSOR] {
         [
             &self.high,
             &self.low,

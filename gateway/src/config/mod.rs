@@ -110,20 +110,28 @@ const LANE_BYTES_MIN: i64 = 2 * MIB;
 const LANE_BYTES_MAX: i64 = 1024 * 1024 * MIB;
 
 impl Config {
-    /// Reads and checks a file. Scenario files that it names are read, too; nothing is written.
+    /// Reads and checks a file and the scenario files that it names; nothing is written.
     ///
     /// # Errors
     /// [`ConfigError`], the first thing that a person must change.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let config = Self::read(file)?;
+        check_scenarios(&config)?;
+        Ok(config)
+    }
+
+    /// Reads and checks a file alone.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first thing that a person must change.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
         let unreadable = |reason: std::io::Error| ConfigError::Unreadable {
             file: file.to_owned(),
             reason: reason.to_string(),
         };
         let file = std::path::absolute(file).map_err(unreadable)?;
         let text = std::fs::read_to_string(&file).map_err(unreadable)?;
-        let config = Self::parse(&file, &text)?;
-        check_scenarios(&config)?;
-        Ok(config)
+        Self::parse(&file, &text)
     }
 
     /// Checks the text of a file without reading the files that it names, except for secrets.

@@ -13,16 +13,17 @@ use crate::spool::Frame;
 /// Readings in one report.
 pub(super) const REPORT_COUNT: usize = 7;
 
-/// One report.
+/// One report. Its readings are a millisecond apart from `first_stamp_ms` on: equal stamps of one sensor
+/// under different numbers would look like duplicates.
 pub(super) fn report(
-    stamp_ms: u64,
+    first_stamp_ms: u64,
     stats: &DeliverStats,
     rss_bytes: u64,
     lost: u64,
 ) -> [Reading; REPORT_COUNT] {
     let lanes = &stats.lanes;
     let spool_bytes = lanes.alert.bytes + lanes.telemetry.bytes + lanes.health.bytes;
-    [
+    let metrics = [
         (Metric::RSS_BYTES, rss_bytes),
         (Metric::SPOOL_BYTES, spool_bytes),
         (Metric::OLDEST_UNSENT_MS, stats.oldest_unacked_ms),
@@ -33,8 +34,13 @@ pub(super) fn report(
         (Metric::CONNECTIONS, stats.counts.connections),
         (Metric::READINGS_LOST, lost),
         (Metric::SPOOL_MODE, u64::from(stats.mode == "ram")),
-    ]
-    .map(|(metric, value)| reading(stamp_ms, metric, value))
+    ];
+    let mut stamp_ms = first_stamp_ms;
+    metrics.map(|(metric, value)| {
+        let reading = reading(stamp_ms, metric, value);
+        stamp_ms = stamp_ms.saturating_add(1);
+        reading
+    })
 }
 
 fn reading(stamp_ms: u64, metric: Metric, value: u64) -> Reading {

@@ -39,6 +39,8 @@ pub struct Pipeline {
     health: Sealer,
     health_period_ms: u64,
     health_due_real_ms: u64,
+    /// The first stamp that no report has used.
+    health_stamp_ms: u64,
     sealed: Vec<Sealed>,
     /// A connection has come up: the open batch goes out as soon as the birth has been said.
     is_link_fresh: bool,
@@ -70,6 +72,7 @@ impl Pipeline {
             health: Sealer::new(stream(Lane::Health), report),
             health_period_ms: config.health.period_ms,
             health_due_real_ms: now.real_ms.saturating_add(config.health.period_ms),
+            health_stamp_ms: 0,
             sealed: Vec::new(),
             is_link_fresh: false,
             identity,
@@ -167,7 +170,9 @@ impl Pipeline {
     }
 
     fn report(&mut self, now: Now, rss_bytes: u64) {
-        let readings = health::report(now.stamp_ms, &self.deliver.stats(), rss_bytes, self.lost);
+        let first_ms = now.stamp_ms.max(self.health_stamp_ms);
+        let readings = health::report(first_ms, &self.deliver.stats(), rss_bytes, self.lost);
+        self.health_stamp_ms = first_ms.saturating_add(readings.len() as u64);
         for reading in readings {
             let seq = self.health_next_seq;
             self.health_next_seq += 1;

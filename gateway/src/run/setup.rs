@@ -9,6 +9,7 @@ use firmware_shared::reading::Kind;
 use firmware_shared::time::BootId;
 use firmware_shared::units::Unit;
 
+use crate::alert::AlertDesk;
 use crate::config::{Config, Driver, GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, SensorConfig};
 use crate::deliver::{DeliverConfig, ProcessIdentity};
 use crate::forward::mqtt::MqttConfig;
@@ -25,16 +26,19 @@ pub fn process_identity(config: &Config, epoch: Epoch, boot_id: BootId) -> Proce
         boot_id,
         software: identity::software(),
         catalogue: catalogue(config),
-        tail_at_most: tail_at_most(config.seal.count_max),
+        tail_at_most: tail_at_most(config),
     }
 }
 
 /// The most numbers that a crash can leave issued but neither durable nor committed, per lane.
-fn tail_at_most(count_max: usize) -> [u64; 3] {
-    // An alert is durable before the next one is made. Readings: a full queue behind a drained one whose
-    // batches are not synced yet, and the open batch. Health: one report and the opening.
-    let telemetry = 2 * QUEUE_COUNT_MAX + count_max;
-    [1, telemetry as u64, health::REPORT_COUNT as u64 + 1]
+fn tail_at_most(config: &Config) -> [u64; 3] {
+    // Every condition may change in one turn, before the first of the changes is durable.
+    let alert = AlertDesk::condition_count_max(config.sensors().count());
+    // A full queue behind a drained one whose batches are not synced yet, and the open batch.
+    let telemetry = 2 * QUEUE_COUNT_MAX + config.seal.count_max;
+    // The opening, a report, and the last report of a stop.
+    let health = 1 + 2 * health::REPORT_COUNT;
+    [alert, telemetry, health].map(|count| count as u64)
 }
 
 fn catalogue(config: &Config) -> Catalogue {

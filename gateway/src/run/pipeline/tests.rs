@@ -1,7 +1,7 @@
 //! The whole way of a reading in one thread: simulated chips, real drivers, real stages, a real folder, and
 //! a link and a centre that the test plays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use firmware_shared::alert::Alert;
@@ -459,6 +459,12 @@ fn every_reading_that_a_bus_hands_out_reaches_the_centre_once_over_outages_and_a
     }
     assert_eq!(vehicle.pipeline.stats().lanes.telemetry.unacked, 0);
     assert!(centre.losses.is_empty());
+    let stamps: BTreeSet<(u8, u64)> = centre
+        .readings
+        .values()
+        .map(|reading| (reading.sensor, reading.stamp_ms))
+        .collect();
+    assert_eq!(stamps.len(), centre.readings.len(), "a stamp is used once");
     assert!(centre.anchored > 0);
     assert_eq!(centre.births.len(), 2);
     assert_eq!(
