@@ -17,8 +17,8 @@ const ALIKE: f32 = 0.8;
 const HABIT: f32 = 0.5;
 /// Ticks in which a past episode loses 63 % of its weight.
 const MEMORY_TICKS: f32 = 3000.0;
-/// Four bins per octave from 2^-8 to 2^8.
-const BINS: usize = 64;
+/// Eight bins per octave from 2^-8 to 2^8.
+const BINS: usize = 128;
 
 /// Silence by the strongest recent score, and habituation by how many were alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,11 +89,11 @@ impl Rarity {
     }
 }
 
-/// Four bins per octave, straight from the bits of the number.
+/// Eight bins per octave, straight from the bits of the number.
 fn bin(score: f32) -> usize {
-    const LOWEST: u32 = (127 - 8) << 2;
-    let quarter_octaves = score.max(0.0).to_bits() >> 21;
-    (quarter_octaves.saturating_sub(LOWEST) as usize).min(BINS - 1)
+    const LOWEST: u32 = (127 - 8) << 3;
+    let eighths = score.max(0.0).to_bits() >> 20;
+    (eighths.saturating_sub(LOWEST) as usize).min(BINS - 1)
 }
 
 /// Silence for a while after a score went out.

@@ -54,7 +54,7 @@ const GENERAL_UNIT_FAST: f32 = 6.0;
 /// At most 4 KiB of state.
 pub type Small = Detector<2, 225, 256, 24>;
 /// At most 48 KiB of state.
-pub type Large = Detector<6, 400, 4096, 48>;
+pub type Large = Detector<4, 400, 4096, 48>;
 
 /// The model of one stream: `M` context members with `P` and `T` cells, `B` bins of the day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,114 @@
+//! The detector beside a Random Cut Forest, in one run, on the same series.
+//!
+//! Writes `target/bench/detect.json`. The series is a saw-tooth with noise and rare events, one value a
+//! minute; the forest is crate krcf with 30 trees of 128, one dimension, shingles of 8.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark stops when its peer fails"
+)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use firmware_shared::detect::{Detector, Input, Large, Small};
+use krcf::{RandomCutForest, RandomCutForestOptions};
+
+const READINGS: usize = 200_000;
+const RCF_READINGS: usize = 20_000;
+const ROUNDS: usize = 5;
+/// Readings before the forest may score: its trees fill.
+const RCF_WARM_UP: usize = 1_000;
+
+fn series(count: usize) -> Vec<f64> {
+    let mut random = 1_u64;
+    let mut noise = move || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
+    };
+    let saw = |i: usize| 0.8 * (4.0 * ((i as f64 / 31.0).fract() - 0.5).abs() - 1.0);
+    let event = |i: usize| if i % 300 < 30 { 4.0 * (i % 300) as f64 / 30.0 } else { 0.0 };
+    (0..count).map(|i| ((-18.0 + saw(i) + event(i) + 0.1 * noise()) * 16.0).round() / 16.0).collect()
+}
+
+fn step_ns<const M: usize, const P: usize, const T: usize, const B: usize>(values: &[f64]) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let mut detector = Box::new(Detector::<M, P, T, B>::new());
+        let start = Instant::now();
+        for (i, value) in values.iter().enumerate() {
+            black_box(detector.step(60_000 * i as u64, &Input::value(*value)));
+        }
+        best = best.min(start.elapsed().as_nanos() as f64 / values.len() as f64);
+    }
+    best
+}
+
+fn rcf_step_ns(values: &[f64]) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS.min(2) {
+        let mut forest = RandomCutForest::new(rcf_options()).unwrap();
+        for value in &values[..RCF_WARM_UP] {
+            forest.update(&[*value as f32]).unwrap();
+        }
+        let start = Instant::now();
+        for value in &values[RCF_WARM_UP..] {
+            let point = [*value as f32];
+            let score = forest.score(&point).unwrap();
+            assert!(score > 0.0, "the forest scores {score}");
+            forest.update(&point).unwrap();
+        }
+        let count = (values.len() - RCF_WARM_UP) as f64;
+        best = best.min(start.elapsed().as_nanos() as f64 / count);
+    }
+    best
+}
+
+fn snapshot_len<const M: usize, const P: usize, const T: usize, const B: usize>(
+    values: &[f64],
+) -> usize
+where
+    Detector<M, P, T, B>: serde::Serialize + for<'de> serde::Deserialize<'de>,
+{
+    let mut detector = Box::new(Detector::<M, P, T, B>::new());
+    for (i, value) in values.iter().enumerate() {
+        detector.step(60_000 * i as u64, &Input::value(*value));
+    }
+    detector.save(&mut vec![0; 1 << 17]).unwrap()
+}
+
+fn target() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+fn rcf_options() -> RandomCutForestOptions {
+    todo!()
+}
+
+fn main() {
+    let values = series(READINGS);
+    let small = step_ns::<2, 225, 256, 24>(&values);
+    let large = step_ns::<4, 400, 4096, 48>(&values);
+    let rcf = rcf_step_ns(&values[..RCF_READINGS]);
+    let report = serde_json::json!({
+        "step_ns": small,
+        "large_step_ns": large,
+        "rcf_step_ns": rcf,
+        "speedup_vs_rcf": rcf / small,
+        "large_speedup_vs_rcf": rcf / large,
+        "state_bytes": size_of::<Small>(),
+        "large_state_bytes": size_of::<Large>(),
+        "snapshot_bytes": snapshot_len::<2, 225, 256, 24>(&values),
+        "large_snapshot_bytes": snapshot_len::<4, 400, 4096, 48>(&values),
+    });
+    let folder = target().join("bench");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = serde_json::to_string_pretty(&report).unwrap();
+    std::fs::write(folder.join("detect.json"), &text).unwrap();
+    println!("{text}");
+}
