@@ -2,8 +2,9 @@
 //!
 //! Promises: each register of a sample was read until two readings agreed, because these parts
 //! stretch the clock and a Raspberry Pi then reads 0x01 bytes or worse, and there is no checksum;
-//! the hot junction lies within the thermocouple's range, and the code 0x0101, which is what
-//! garbage looks like, counts only when it is the sum of cold junction and difference. An open or
+//! the hot junction lies within the thermocouple's range and near the sum of cold junction and
+//! difference, and the code 0x0101, which is what garbage looks like, counts only when every
+//! reading says so and it is that sum. An open or
 //! shorted thermocouple is a fault beside a good cold junction, never a temperature. Never: the
 //! same conversion twice as fresh, or an unbounded re-read.
 //!
@@ -33,13 +34,17 @@ const REG_IDENTITY: u8 = 0x20;
 const STATUS_UPDATE: u8 = 1 << 6;
 const STATUS_SHORT: u8 = 1 << 5;
 const STATUS_OPEN: u8 = 1 << 4;
-/// Weak filter: it also differs from the default, so that a brown-out shows.
-const FILTER: u8 = 1;
+/// Weak filter: it also differs from the default, so that a brown-out shows, and from garbage.
+const FILTER: u8 = 2;
 const DEVICE_SETTINGS: u8 = 0;
 /// What a Raspberry Pi reads when the part stretches the clock.
+const STRETCH_BYTE: u8 = 0x01;
 const STRETCH_GARBAGE: i16 = 0x0101;
-/// How far hot may be from cold + difference, 2 degC: the filter smooths one and not the other.
-const SUM_TOLERANCE: i32 = 2 * 16;
+/// How far hot may be from cold + difference: the filter smooths one and not the other, and an
+/// exhaust heats by a hundred degrees in a conversion.
+const SUM_TOLERANCE: i32 = 128 * 16;
+/// The same for the code that garbage looks like.
+const GARBAGE_TOLERANCE: i32 = 2 * 16;
 /// How often a register is read until two readings agree.
 pub const READS_MAX: usize = 3;
 /// Cold junction: the part's own range, in 1/16 degC.
@@ -219,8 +224,8 @@ impl Logic {
         // Cleared before the value is read: a conversion that ends in between counts as the next
         // one, and none is taken twice.
         self.registers(bus).set_byte(REG_STATUS, 0).await?;
-        let hot = self.hot(bus, status).await?;
         let cold = decode_cold(self.agreed(bus, REG_COLD).await?).map_err(implausible)?;
+        let hot = self.hot(bus, status, cold).await?;
         // Read behind the values: a part that still holds its settings held them before.
         self.check_settings(bus).await?;
         Ok(Mcp960xSample {
@@ -234,6 +239,7 @@ impl Logic {
         &mut self,
         bus: &mut B,
         status: u8,
+        cold: i16,
     ) -> Result<Result<i16, ThermocoupleFault>, SensorError<B::Error>> {
         if status & STATUS_SHORT != 0 && self.part == Some(Mcp960xPart::Mcp9601) {
             return Ok(Err(ThermocoupleFault::Short));
@@ -243,13 +249,15 @@ impl Logic {
         }
         let word = self.agreed(bus, REG_HOT).await?;
         let hot = decode_hot(self.thermocouple, word).map_err(implausible)?;
-        if hot == STRETCH_GARBAGE {
-            let difference = i16::from_be_bytes(self.agreed(bus, REG_DIFFERENCE).await?);
-            let cold = i16::from_be_bytes(self.agreed(bus, REG_COLD).await?);
-            let sum = i32::from(difference) + i32::from(cold);
-            if (sum - i32::from(hot)).abs() > SUM_TOLERANCE {
-                return Err(implausible(hot));
-            }
+        let difference = i16::from_be_bytes(self.agreed(bus, REG_DIFFERENCE).await?);
+        let tolerance = if hot == STRETCH_GARBAGE {
+            GARBAGE_TOLERANCE
+        } else {
+            SUM_TOLERANCE
+        };
+        let sum = i32::from(difference) + i32::from(cold);
+        if (sum - i32::from(hot)).abs() > tolerance {
+            return Err(implausible(hot));
         }
         Ok(Ok(hot))
     }
@@ -269,7 +277,8 @@ impl Logic {
         })
     }
 
-    /// Reads a register until two readings agree.
+    /// Reads a register until two readings agree. What looks like garbage counts only when every
+    /// reading says so, because garbage agrees with itself.
     async fn agreed<const N: usize, B: Transfer>(
         &mut self,
         bus: &mut B,
@@ -279,15 +288,18 @@ impl Logic {
         let mut last = [0; N];
         for slot in 0..READS_MAX {
             last = self.registers(bus).bytes(register).await?;
-            if seen.contains(&Some(last)) {
+            if last != [STRETCH_BYTE; N] && seen.contains(&Some(last)) {
                 return Ok(last);
             }
-            if slot > 0 {
+            if seen.iter().flatten().any(|before| *before != last) {
                 self.disagreements = self.disagreements.saturating_add(1);
             }
             if let Some(free) = seen.get_mut(slot) {
                 *free = Some(last);
             }
+        }
+        if seen == [Some([STRETCH_BYTE; N]); READS_MAX] {
+            return Ok(last);
         }
         let raw = last.iter().fold(0, |sum, byte| sum << 8 | i32::from(*byte));
         Err(SensorError::Implausible { raw })

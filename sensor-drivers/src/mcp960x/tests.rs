@@ -36,7 +36,7 @@ fn start_identifies_either_part_and_writes_its_settings() {
     for (id, part) in [(0x40, Mcp960xPart::Mcp9600), (0x41, Mcp960xPart::Mcp9601)] {
         let mut steps = Vec::from(twice(0x20, &[id, 0x12]));
         steps.extend([
-            write(ADDRESS, &[0x05, 0x01]),
+            write(ADDRESS, &[0x05, 0x02]),
             write(ADDRESS, &[0x06, 0x00]),
             write(ADDRESS, &[0x04, 0x00]),
         ]);
@@ -55,14 +55,14 @@ fn start_identifies_either_part_and_writes_its_settings() {
 #[test]
 fn the_thermocouple_type_is_written_beside_the_filter() {
     let codes = [
-        (Thermocouple::K, 0x01),
-        (Thermocouple::J, 0x11),
-        (Thermocouple::T, 0x21),
-        (Thermocouple::N, 0x31),
-        (Thermocouple::S, 0x41),
-        (Thermocouple::E, 0x51),
-        (Thermocouple::B, 0x61),
-        (Thermocouple::R, 0x71),
+        (Thermocouple::K, 0x02),
+        (Thermocouple::J, 0x12),
+        (Thermocouple::T, 0x22),
+        (Thermocouple::N, 0x32),
+        (Thermocouple::S, 0x42),
+        (Thermocouple::E, 0x52),
+        (Thermocouple::B, 0x62),
+        (Thermocouple::R, 0x72),
     ];
     for (thermocouple, settings) in codes {
         let mut steps = Vec::from(twice(0x20, &[0x40, 0x00]));
@@ -80,9 +80,10 @@ fn the_thermocouple_type_is_written_beside_the_filter() {
 #[test]
 fn a_fresh_result_is_taken_once_and_its_mark_is_cleared_first() {
     let mut steps = fresh(FRESH);
-    steps.extend(word(0x00, -21.5));
     steps.extend(word(0x02, 24.0));
-    steps.extend(twice(0x05, &[0x01]));
+    steps.extend(word(0x00, -21.5));
+    steps.extend(word(0x01, -45.5));
+    steps.extend(twice(0x05, &[0x02]));
     steps.extend(twice(0x04, &[0x00]));
     let mut sensor = with(steps);
     let sample = Mcp960xSample {
@@ -102,13 +103,14 @@ fn two_of_three_readings_decide() {
         let readings = order.map(|good_one| if good_one == 1 { good } else { [1, 1] });
         let needed = if order[2] == 0 { 2 } else { 3 };
         let mut steps = fresh(FRESH);
+        steps.extend(word(0x02, 24.0));
         steps.extend(
             readings[..needed]
                 .iter()
                 .map(|bytes| write_read(ADDRESS, &[0x00], bytes)),
         );
-        steps.extend(word(0x02, 24.0));
-        steps.extend(twice(0x05, &[0x01]));
+        steps.extend(word(0x01, 388.0));
+        steps.extend(twice(0x05, &[0x02]));
         let mut sensor = with(steps);
         let hot = sensor.fetch(0).unwrap().hot_deg_c_128;
         assert_eq!(hot, Ok(412 * 128), "{order:?}");
@@ -119,6 +121,7 @@ fn two_of_three_readings_decide() {
 #[test]
 fn three_different_readings_are_no_value() {
     let mut steps = fresh(FRESH);
+    steps.extend(word(0x02, 24.0));
     for byte in [1, 2, 3] {
         steps.push(write_read(ADDRESS, &[0x00], &[byte, byte]));
     }
@@ -126,6 +129,20 @@ fn three_different_readings_are_no_value() {
     let expected = Err(SensorError::Implausible { raw: 0x0303 });
     assert_eq!(sensor.fetch(0), expected);
     assert_eq!(sensor.disagreements(), 2);
+    sensor.release().done();
+}
+
+#[test]
+fn garbage_that_agrees_with_itself_loses_against_nothing_and_gives_no_value() {
+    let good = (412i16 * 16).to_be_bytes();
+    let mut steps = fresh(FRESH);
+    steps.extend(word(0x02, 24.0));
+    for bytes in [[1, 1], [1, 1], good] {
+        steps.push(write_read(ADDRESS, &[0x00], &bytes));
+    }
+    let mut sensor = with(steps);
+    let expected = Err(SensorError::Implausible { raw: 412 * 16 });
+    assert_eq!(sensor.fetch(0), expected);
     sensor.release().done();
 }
 
@@ -139,17 +156,42 @@ fn the_code_that_garbage_looks_like_counts_only_when_the_sum_agrees() {
         (16.0625, Err(SensorError::Implausible { raw: 0x0101 })),
     ] {
         let cold = if difference == 16.0625 { 16.0625 } else { 24.0 };
+        let agreeing = |register: u8, deg_c: f64| {
+            let count = if deg_c == 16.0625 { 3 } else { 2 };
+            let [one, _] = word(register, deg_c);
+            let mut steps = std::vec![one];
+            for _ in 1..count {
+                let [another, _] = word(register, deg_c);
+                steps.push(another);
+            }
+            steps
+        };
         let mut steps = fresh(FRESH);
-        steps.extend(twice(0x00, &[1, 1]));
-        steps.extend(word(0x01, difference));
-        steps.extend(word(0x02, cold));
+        steps.extend(agreeing(0x02, cold));
+        steps.extend(agreeing(0x00, 16.0625));
+        steps.extend(agreeing(0x01, difference));
         if expected.is_ok() {
-            steps.extend(word(0x02, cold));
-            steps.extend(twice(0x05, &[0x01]));
+            steps.extend(twice(0x05, &[0x02]));
         }
         let mut sensor = with(steps);
         let hot = sensor.fetch(0).map(|sample| sample.hot_deg_c_128);
         assert_eq!(hot, expected.map(Ok), "difference {difference}");
+        sensor.release().done();
+    }
+}
+
+#[test]
+fn a_value_far_from_the_sum_of_cold_junction_and_difference_is_none() {
+    for (difference, plausible) in [(348.0, true), (475.0, true), (477.0, false), (219.0, false)] {
+        let mut steps = fresh(FRESH);
+        steps.extend(word(0x02, 24.0));
+        steps.extend(word(0x00, 372.0));
+        steps.extend(word(0x01, difference));
+        if plausible {
+            steps.extend(twice(0x05, &[0x02]));
+        }
+        let mut sensor = with(steps);
+        assert_eq!(sensor.fetch(0).is_ok(), plausible, "{difference}");
         sensor.release().done();
     }
 }
@@ -163,13 +205,13 @@ fn an_open_or_shorted_thermocouple_is_a_fault_beside_a_good_cold_junction() {
     ] {
         let mut steps = Vec::from(twice(0x20, &[id, 0x00]));
         steps.extend([
-            write(ADDRESS, &[0x05, 0x01]),
+            write(ADDRESS, &[0x05, 0x02]),
             write(ADDRESS, &[0x06, 0x00]),
             write(ADDRESS, &[0x04, 0x00]),
         ]);
         steps.extend(fresh(status));
         steps.extend(word(0x02, 24.0));
-        steps.extend(twice(0x05, &[0x01]));
+        steps.extend(twice(0x05, &[0x02]));
         let mut sensor = with(steps);
         sensor.start(0).unwrap();
         let sample = sensor.fetch(600).unwrap();
@@ -183,11 +225,12 @@ fn an_open_or_shorted_thermocouple_is_a_fault_beside_a_good_cold_junction() {
 fn a_brown_out_is_noticed_behind_the_values_and_when_nothing_fresh_comes() {
     let lost = SensorError::ConfigurationLost {
         found: 0,
-        expected: 1,
+        expected: 2,
     };
     let mut steps = fresh(FRESH);
-    steps.extend(word(0x00, 90.0));
     steps.extend(word(0x02, 24.0));
+    steps.extend(word(0x00, 90.0));
+    steps.extend(word(0x01, 66.0));
     steps.extend(twice(0x05, &[0x00]));
     let mut sensor = with(steps);
     assert_eq!(sensor.fetch(0), Err(lost));

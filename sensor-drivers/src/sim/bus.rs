@@ -3,7 +3,7 @@
 //! Promises: chips are reached one message at a time, at the virtual time set by `advance_to`;
 //! transactions take no time. Refused as on a BCM2835: a read followed by another message, and
 //! zero-length messages. An address without a chip, or with a chip that is silenced at the time,
-//! does not acknowledge. Never: virtual time running backwards.
+//! does not acknowledge; what else goes wrong stands in a [`FaultScript`]. Never: virtual time running backwards.
 //!
 //! [`SimBus::message_write`] and [`SimBus::message_read`] are the same single messages for a
 //! bridge that is not `embedded_hal`, such as a USB adapter shown to an emulated board.
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use embedded_hal::i2c::{ErrorKind, ErrorType, I2c, Operation};
 
 use super::Window;
+use super::fault::{Fault, FaultScript};
 use super::truth::TruthFile;
 use crate::error::{BusClass, ClassifyBus};
 
@@ -42,6 +43,12 @@ pub enum SimBusError {
     /// Nobody answered.
     #[error("no acknowledge (errno 121)")]
     NoAck,
+    /// The bus hangs: somebody holds the clock.
+    #[error("bus hung (errno 110)")]
+    Hung,
+    /// Fewer bytes came than were asked for.
+    #[error("transfer too short (errno 5)")]
+    Short,
     /// The adapter cannot do this transaction.
     #[error("transfer not supported by the adapter (errno 95)")]
     Unsupported,
@@ -55,6 +62,8 @@ impl ClassifyBus for SimBusError {
     fn class(&self) -> BusClass {
         match self {
             Self::NoAck => BusClass::from_errno(121),
+            Self::Hung => BusClass::from_errno(110),
+            Self::Short => BusClass::from_errno(5),
             Self::Unsupported => BusClass::from_errno(95),
             Self::TruthFile(_) => BusClass::Other(0),
         }
@@ -86,7 +95,7 @@ struct State {
 struct Slot {
     address: u8,
     chip: Box<dyn SimChip>,
-    silent: Vec<Window>,
+    faults: FaultScript,
 }
 
 impl SimBus {
@@ -106,12 +115,18 @@ impl SimBus {
     /// Puts a chip at an address, taking the place of any other. During the `silent` windows it
     /// does not acknowledge.
     pub fn attach(&self, address: u8, chip: Box<dyn SimChip>, silent: Vec<Window>) {
+        let entries = silent.into_iter().map(|window| (window, Fault::NoAck));
+        self.attach_with(address, chip, FaultScript::new(entries.collect(), 0));
+    }
+
+    /// Puts a chip at an address, taking the place of any other, with what will go wrong.
+    pub fn attach_with(&self, address: u8, chip: Box<dyn SimChip>, faults: FaultScript) {
         let mut state = self.lock();
         state.slots.retain(|slot| slot.address != address);
         state.slots.push(Slot {
             address,
             chip,
-            silent,
+            faults,
         });
     }
 
@@ -157,14 +172,32 @@ impl State {
         if empty {
             return Err(SimBusError::Unsupported);
         }
+        let now_ms = *now_ms;
+        if slots
+            .iter()
+            .any(|slot| slot.faults.has(Fault::Hung, now_ms))
+        {
+            return Err(SimBusError::Hung);
+        }
         let slot = slots
             .iter_mut()
             .find(|slot| slot.address == address)
-            .filter(|slot| !slot.silent.iter().any(|window| window.contains(*now_ms)))
+            .filter(|slot| !slot.faults.has(Fault::NoAck, now_ms))
             .ok_or(SimBusError::NoAck)?;
+        let other_part = slot.faults.has(Fault::WrongPart, now_ms);
         match message {
-            Operation::Write(bytes) => slot.chip.write(*now_ms, bytes),
-            Operation::Read(into) => slot.chip.read(*now_ms, into, truth),
+            Operation::Write(_) if other_part => Ok(()),
+            Operation::Write(bytes) => slot.chip.write(now_ms, bytes),
+            Operation::Read(_) if slot.faults.has(Fault::ShortRead, now_ms) => {
+                Err(SimBusError::Short)
+            }
+            Operation::Read(into) => {
+                if !other_part {
+                    slot.chip.read(now_ms, into, truth)?;
+                }
+                slot.faults.damage(now_ms, into);
+                Ok(())
+            }
         }
     }
 }
@@ -287,6 +320,40 @@ mod tests {
         }
         assert_eq!(SimBusError::NoAck.class(), BusClass::NoAck);
         assert_eq!(SimBusError::NoAck.class().advice(), Advice::Reinitialise);
+    }
+
+    #[test]
+    fn faults_have_the_errors_of_a_linux_adapter_and_a_hung_chip_hangs_the_whole_bus() {
+        let during = |fault| {
+            let mut bus = bus();
+            let window = Window {
+                from_ms: 10,
+                to_ms: 20,
+            };
+            bus.attach_with(
+                0x49,
+                Box::new(Echo(0)),
+                FaultScript::new(vec![(window, fault)], 1),
+            );
+            bus.attach(0x4a, Box::new(Echo(0)), Vec::new());
+            bus.advance_to(15);
+            let mut byte = [0];
+            let own = (bus.write(0x49, &[1]), bus.read(0x49, &mut byte));
+            let class = |error: SimBusError| error.class();
+            let other = bus.write(0x4a, &[1]).map_err(class);
+            bus.advance_to(20);
+            assert_eq!(bus.write(0x49, &[1]), Ok(()));
+            (own.0.map_err(class), own.1.map_err(class), other, byte[0])
+        };
+        let hung = Err(BusClass::Timeout);
+        assert_eq!(during(Fault::Hung), (hung, hung, hung, 0));
+        let no_ack = Err(BusClass::NoAck);
+        assert_eq!(during(Fault::NoAck), (no_ack, no_ack, Ok(()), 0));
+        let short = Err(BusClass::StretchOrLength);
+        assert_eq!(during(Fault::ShortRead), (Ok(()), short, Ok(()), 0));
+        assert_eq!(during(Fault::WrongPart), (Ok(()), Ok(()), Ok(()), 0x55));
+        let garbage = Fault::StretchGarbage { one_in: 1 };
+        assert_eq!(during(garbage), (Ok(()), Ok(()), Ok(()), 0x01));
     }
 
     #[test]

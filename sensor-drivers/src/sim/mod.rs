@@ -12,17 +12,27 @@
 
 pub mod bus;
 pub mod clock;
+mod conversion;
+#[cfg(test)]
+mod drives;
+pub mod fault;
+pub mod lm75;
 pub mod log;
+pub mod mcp960x;
+pub mod mcp9808;
 pub mod profile;
 mod random;
 pub mod route;
 pub mod scenario;
+pub mod sht4x;
+pub mod tmp102;
 pub mod tmp117;
 pub mod truth;
 pub mod ublox;
 
 pub use bus::{SimBus, SimBusError, SimChip};
 pub use clock::SimClock;
+pub use fault::{Fault, FaultScript};
 pub use scenario::{Scenario, ScenarioError};
 
 /// A bus with its chips, and the clock that drives it.

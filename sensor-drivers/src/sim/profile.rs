@@ -1,7 +1,7 @@
 //! The temperature around a simulated thermometer.
 //!
 //! Promises: a pure function of the time since the scenario's start, so a restarted process
-//! continues the same world. Never: a code that the part could not deliver.
+//! continues the same world. Never: a code that a TMP117 could not deliver.
 
 use super::{Window, random};
 
@@ -83,9 +83,17 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The code of a conversion that ends `t_ms` after the scenario's start.
+    /// The code of a TMP117's conversion that ends `t_ms` after the scenario's start.
     #[must_use]
     pub fn raw_at(&self, t_ms: u64) -> i16 {
+        // -256 degC is the power-on code, and never a conversion result.
+        let lsb = self.deg_c_128_at(t_ms).clamp(-32_767, 32_767);
+        i16::try_from(lsb).unwrap_or(i16::MAX)
+    }
+
+    /// The temperature `t_ms` after the scenario's start, in 1/128 degC.
+    #[must_use]
+    pub fn deg_c_128_at(&self, t_ms: u64) -> i32 {
         let t_ms = self
             .frozen
             .iter()
@@ -99,9 +107,7 @@ impl Profile {
             .map(|change| change.deg_c(t_s))
             .sum();
         let noise = self.noise_lsb_rms * random::normal(self.seed, self.stream, t_ms);
-        let lsb = ((self.base_deg_c + tooth + change) * 128.0 + noise).round();
-        // -256 degC is the power-on code, and never a conversion result.
-        lsb.clamp(-32_767.0, 32_767.0) as i16
+        ((self.base_deg_c + tooth + change) * 128.0 + noise).round() as i32
     }
 }
 

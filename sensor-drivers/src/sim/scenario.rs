@@ -28,7 +28,39 @@
 //! at_s = 900.0
 //! for_s = 120.0
 //! rise_deg_c = 8.0
-//! # also: "noack" (at_s, for_s), "freeze" (at_s, for_s), "brownout" (at_s)
+//!
+//! [[chip.event]]                 # of every thermometer, too; for_s where nothing else is said
+//! kind = "freeze"                # the value stands still; "brownout" (at_s): back to defaults
+//! at_s = 1200.0
+//! for_s = 30.0
+//!
+//! [[chip.event]]                 # of every chip
+//! kind = "biterror"              # one bit of one in so many reads; default each
+//! at_s = 1300.0
+//! for_s = 10.0
+//! one_in = 20
+//! # also of every chip, each with at_s and for_s:
+//! #   "noack"    does not acknowledge          "unplug"   the same, then back to defaults
+//! #   "hang"     holds the whole bus           "short"    reads end too early
+//! #   "stretch"  reads 0x01 bytes (one_in)     "wrongid"  another part answers, 0x55 bytes
+//!
+//! [[chip]]
+//! kind = "mcp9808"               # or tmp102, tmp112, lm75, lm75b, tmp75, tmp105: as the tmp117
+//! address = 0x18
+//! base_deg_c = 4.0
+//!
+//! [[chip]]
+//! kind = "sht4x"
+//! address = 0x44
+//! base_deg_c = 4.0
+//! humidity_percent = 85.0        # default 60
+//!
+//! [[chip]]
+//! kind = "mcp9600"               # or mcp9601, which tells a short from an open wire
+//! address = 0x67
+//! base_deg_c = 350.0             # of the thermocouple
+//! cold_deg_c = 40.0              # of the part itself; default 30
+//! event = [{ kind = "wireopen", at_s = 60.0, for_s = 5.0 }]     # also "wireshort"
 //!
 //! [[chip]]
 //! kind = "ublox"
@@ -40,7 +72,7 @@
 //! kind = "ublox"
 //! address = 0x43
 //! generation = "m10"             # default; "m8" is configured by the older messages
-//! event = [{ kind = "reset", at_s = 300.0 }]        # also "noack" (at_s, for_s)
+//! event = [{ kind = "reset", at_s = 300.0 }]   # also "filler" (at_s, for_s): 0xff bursts
 //! [chip.route]                   # ... or a generated drive
 //! start_lat_deg = 52.52
 //! start_lon_deg = 13.40
@@ -55,14 +87,24 @@ use std::path::{Path, PathBuf};
 
 use super::bus::{SimBus, SimBusError, SimChip};
 use super::clock::SimClock;
+use super::fault::{Fault, FaultScript};
+use super::lm75::SimLm75;
 use super::log::RecordedLog;
+use super::mcp960x::{SimMcp960x, Wires};
+use super::mcp9808::SimMcp9808;
+use super::profile::Profile;
 use super::route::Route;
+use super::sht4x::SimSht4x;
+use super::tmp102::SimTmp102;
 use super::tmp117::SimTmp117;
 use super::truth::{TruthFile, TruthHeader, TruthPast};
 use super::ublox::{Generation, SimUblox, Source};
 use super::{SimWorld, Window};
+use crate::lm75::Lm75Part;
+use crate::mcp960x::Mcp960xPart;
 
 mod check;
+mod events;
 mod file;
 use check::Refusal;
 
@@ -125,20 +167,45 @@ pub struct Scenario {
 #[derive(Debug, Clone)]
 struct ChipPlan {
     address: u8,
-    silent: Vec<Window>,
+    faults: Vec<(Window, Fault)>,
     part: PartPlan,
+}
+
+/// Which thermometer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thermometer {
+    Tmp117,
+    Mcp9808,
+    Tmp102,
+    Lm75(Lm75Part),
+    Sht4x,
+    Mcp960x(Mcp960xPart),
+}
+
+impl Thermometer {
+    fn events(self) -> events::Known {
+        match self {
+            Self::Mcp960x(_) => events::Known::Thermocouple,
+            _ => events::Known::Thermometer,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 enum PartPlan {
-    Tmp117 {
-        profile: super::profile::Profile,
+    Thermometer {
+        kind: Thermometer,
+        profile: Profile,
+        humidity_percent: f64,
+        cold_deg_c: f64,
+        wires: Wires,
         brown_outs_ms: Vec<u64>,
     },
     Ublox {
         source: SourcePlan,
         generation: Generation,
         resets_ms: Vec<u64>,
+        filler: Vec<Window>,
     },
 }
 
@@ -187,18 +254,7 @@ impl Scenario {
             .chip
             .iter()
             .enumerate()
-            .map(|(index, chip)| match chip {
-                file::ChipFile::Tmp117(chip) => {
-                    check::tmp117(index, chip, file.seed).map_err(refuse)
-                }
-                file::ChipFile::Ublox(chip) => {
-                    let log = chip
-                        .replay
-                        .as_ref()
-                        .map(|replay| read_log(&folder.join(replay)));
-                    check::ublox(index, chip, log.transpose()?, file.seed).map_err(refuse)
-                }
-            });
+            .map(|(index, chip)| plan(index, chip, folder, file.seed, refuse));
         Ok(Self {
             path: path.into(),
             speed_x: file.speed_x,
@@ -222,12 +278,14 @@ impl Scenario {
         let bus = SimBus::new(virtual_now_ms, truth);
         for plan in &self.chips {
             let chip = plan.chip(t0_virtual_ms, virtual_now_ms, past.as_ref());
-            let silent = plan
-                .silent
+            let faults = plan
+                .faults
                 .iter()
-                .map(|window| later(*window, t0_virtual_ms))
+                .map(|(window, fault)| (later(*window, t0_virtual_ms), *fault))
                 .collect();
-            bus.attach(plan.address, chip, silent);
+            // Each chip is hit at reads of its own.
+            let seed = self.seed ^ u64::from(plan.address) << 32;
+            bus.attach_with(plan.address, chip, FaultScript::new(faults, seed));
         }
         Ok(SimWorld { bus, clock })
     }
@@ -292,39 +350,109 @@ impl Scenario {
     }
 }
 
+fn plan(
+    index: usize,
+    chip: &file::ChipFile,
+    folder: &Path,
+    seed: u64,
+    refuse: impl Fn(Refusal) -> ScenarioError,
+) -> Result<ChipPlan, ScenarioError> {
+    let (kind, chip) = match chip {
+        file::ChipFile::Tmp117(chip) => (Thermometer::Tmp117, chip),
+        file::ChipFile::Mcp9808(chip) => (Thermometer::Mcp9808, chip),
+        file::ChipFile::Tmp102(chip) | file::ChipFile::Tmp112(chip) => (Thermometer::Tmp102, chip),
+        file::ChipFile::Lm75(chip) => (Thermometer::Lm75(Lm75Part::Lm75), chip),
+        file::ChipFile::Lm75b(chip) => (Thermometer::Lm75(Lm75Part::Lm75b), chip),
+        file::ChipFile::Tmp75(chip) => (Thermometer::Lm75(Lm75Part::Tmp75), chip),
+        file::ChipFile::Tmp105(chip) => (Thermometer::Lm75(Lm75Part::Tmp105), chip),
+        file::ChipFile::Sht4x(chip) => (Thermometer::Sht4x, chip),
+        file::ChipFile::Mcp9600(chip) => (Thermometer::Mcp960x(Mcp960xPart::Mcp9600), chip),
+        file::ChipFile::Mcp9601(chip) => (Thermometer::Mcp960x(Mcp960xPart::Mcp9601), chip),
+        file::ChipFile::Ublox(chip) => {
+            let log = chip.replay.as_ref();
+            let log = log
+                .map(|replay| read_log(&folder.join(replay)))
+                .transpose()?;
+            return check::ublox(index, chip, log, seed).map_err(refuse);
+        }
+    };
+    check::thermometer(index, kind, chip, seed).map_err(refuse)
+}
+
 impl ChipPlan {
     fn chip(&self, t0_ms: u64, now_ms: u64, past: Option<&TruthPast>) -> Box<dyn SimChip> {
-        let later = |times_ms: &[u64]| times_ms.iter().map(|ms| t0_ms + ms).collect();
+        let all_later = |times_ms: &[u64]| times_ms.iter().map(|ms| t0_ms + ms).collect();
+        let windows_later = |windows: &[Window]| -> Vec<Window> {
+            windows.iter().map(|window| later(*window, t0_ms)).collect()
+        };
         match &self.part {
-            PartPlan::Tmp117 {
+            PartPlan::Thermometer {
+                kind,
                 profile,
+                humidity_percent,
+                cold_deg_c,
+                wires,
                 brown_outs_ms,
-            } => Box::new(SimTmp117::new(
-                self.address,
-                profile.clone(),
-                t0_ms,
-                now_ms,
-                later(brown_outs_ms),
-            )),
+            } => {
+                let (address, profile) = (self.address, profile.clone());
+                let resets_ms: Vec<u64> = all_later(brown_outs_ms);
+                match *kind {
+                    Thermometer::Tmp117 => {
+                        Box::new(SimTmp117::new(address, profile, t0_ms, now_ms, resets_ms))
+                    }
+                    Thermometer::Mcp9808 => {
+                        Box::new(SimMcp9808::new(address, profile, t0_ms, now_ms, resets_ms))
+                    }
+                    Thermometer::Tmp102 => {
+                        Box::new(SimTmp102::new(address, profile, t0_ms, now_ms, resets_ms))
+                    }
+                    Thermometer::Lm75(part) => Box::new(SimLm75::new(
+                        address, part, profile, t0_ms, now_ms, resets_ms,
+                    )),
+                    Thermometer::Sht4x => Box::new(SimSht4x::new(
+                        address,
+                        profile,
+                        *humidity_percent,
+                        t0_ms,
+                        now_ms,
+                        resets_ms,
+                    )),
+                    Thermometer::Mcp960x(part) => {
+                        let wires = Wires {
+                            open: windows_later(&wires.open),
+                            short: windows_later(&wires.short),
+                        };
+                        let times = [t0_ms, now_ms];
+                        let cold = *cold_deg_c;
+                        Box::new(SimMcp960x::new(
+                            address, part, profile, cold, wires, times, resets_ms,
+                        ))
+                    }
+                }
+            }
             PartPlan::Ublox {
                 source,
                 generation,
                 resets_ms,
-            } => Box::new(SimUblox::new(
-                self.address,
-                match source {
-                    SourcePlan::Replay { log, lossless } => Source::Replay {
-                        log: log.clone(),
-                        lossless: *lossless,
+                filler,
+            } => Box::new(
+                SimUblox::new(
+                    self.address,
+                    match source {
+                        SourcePlan::Replay { log, lossless } => Source::Replay {
+                            log: log.clone(),
+                            lossless: *lossless,
+                        },
+                        SourcePlan::Route(settings) => Source::Route(Route::new(settings.clone())),
                     },
-                    SourcePlan::Route(settings) => Source::Route(Route::new(settings.clone())),
-                },
-                *generation,
-                t0_ms,
-                now_ms,
-                past.and_then(|past| past.receiver(self.address)),
-                later(resets_ms),
-            )),
+                    *generation,
+                    t0_ms,
+                    now_ms,
+                    past.and_then(|past| past.receiver(self.address)),
+                    all_later(resets_ms),
+                )
+                .with_filler(windows_later(filler), self.address),
+            ),
         }
     }
 }

@@ -203,7 +203,8 @@ impl SimChip for SimTmp117 {
     ) -> Result<(), SimBusError> {
         self.run_to(now_ms);
         if self.pointer == 0x00 && into.len() >= 2 && self.temperature != POWER_ON {
-            truth.temperature(now_ms, self.address, self.temperature)?;
+            let raw = i32::from(self.temperature);
+            truth.thermometer(now_ms, "tmp117", self.address, raw, &[])?;
         }
         let word = self.register().to_be_bytes();
         for (byte, value) in into.iter_mut().zip(word.iter().cycle()) {

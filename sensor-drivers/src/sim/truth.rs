@@ -12,7 +12,9 @@
 //! {"t_ms":73000,"chip":"ublox","address":66,"n":1,"epoch":null,"valid":false,"lat_1e7":null,"lon_1e7":null}
 //! ```
 //! `t_ms` is virtual boot time when the last byte was read, `n` counts the epochs of the source,
-//! `epoch` is null where the receiver states no time. The power-on code of a TMP117 is no line.
+//! `epoch` is null where the receiver states no time. `raw` is what a thermometer's code says in
+//! 1/128 degC; an `sht4x` adds `humidity_milli_percent`, an `mcp9600` `cold_raw`. What stands in a
+//! register before the first conversion is no line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -176,14 +178,21 @@ impl TruthFile {
         ))
     }
 
-    pub(super) fn temperature(
+    /// A conversion result in 1/128 degC as a chip handed it out, with more numbers beside it.
+    pub(super) fn thermometer(
         &mut self,
         t_ms: u64,
+        chip: &str,
         address: u8,
-        raw: i16,
+        raw: i32,
+        more: &[(&str, i64)],
     ) -> Result<(), SimBusError> {
+        let more: String = more
+            .iter()
+            .map(|(key, value)| format!(",\"{key}\":{value}"))
+            .collect();
         self.line(format!(
-            "{{\"t_ms\":{t_ms},\"chip\":\"tmp117\",\"address\":{address},\"raw\":{raw}}}\n"
+            "{{\"t_ms\":{t_ms},\"chip\":\"{chip}\",\"address\":{address},\"raw\":{raw}{more}}}\n"
         ))
     }
 
@@ -239,7 +248,7 @@ mod tests {
         assert_eq!(past, None);
         truth.begin(HEADER).unwrap();
         truth.receiver_start(10, 66).unwrap();
-        truth.temperature(11, 72, -3).unwrap();
+        truth.thermometer(11, "tmp117", 72, -3, &[]).unwrap();
         let position = Some((-1, 2));
         let epoch = EpochTruth {
             n: 4,

@@ -16,6 +16,7 @@ use super::bus::{SimBusError, SimChip};
 use super::log::RecordedLog;
 use super::route::Route;
 use super::truth::{EpochTruth, ReceiverPast, TruthFile};
+use super::{Window, random};
 use crate::gnss::stream::{Frame, StreamSplitter};
 use crate::ubx::{self, Message};
 
@@ -30,6 +31,8 @@ const REG_COUNT_LOW: u8 = 0xfe;
 const REG_STREAM: u8 = 0xff;
 /// Without a host for so long the stream stops.
 const HOST_SILENT_MS: u64 = 1500;
+/// The longest burst of filler.
+const FILLER_LEN_MAX: u64 = 200;
 /// A burst larger than this is buffered in parts.
 const PART_LEN: usize = 1024;
 
@@ -66,6 +69,8 @@ pub struct SimUblox {
     pointer: u8,
     fifo: Fifo,
     input: StreamSplitter,
+    filler: Vec<Window>,
+    filler_seed: u64,
 }
 
 impl SimUblox {
@@ -104,7 +109,17 @@ impl SimUblox {
             pointer: REG_STREAM,
             fifo: Fifo::default(),
             input: StreamSplitter::new(),
+            filler: Vec::new(),
+            filler_seed: 0,
         }
+    }
+
+    /// In the given spans of virtual time, bursts of 0xff stand before and between the messages.
+    #[must_use]
+    pub fn with_filler(mut self, filler: Vec<Window>, seed: u8) -> Self {
+        self.filler = filler;
+        self.filler_seed = u64::from(seed);
+        self
     }
 
     /// Lets virtual time pass up to `now_ms`.
@@ -153,9 +168,23 @@ impl SimUblox {
             }
             self.next_n += 1;
             if kept {
-                items.into_iter().for_each(|item| self.fifo.push(item));
+                self.push_burst(due_ms, items);
             }
         }
+    }
+
+    fn push_burst(&mut self, due_ms: u64, items: Vec<Item>) {
+        if self.filler.iter().any(|window| window.contains(due_ms)) {
+            let len = 1 + random::hash(self.filler_seed, 9, due_ms) % FILLER_LEN_MAX;
+            let filler = vec![0xff; usize::try_from(len).unwrap_or(1)];
+            if self
+                .fifo
+                .has_room(filler.len() + items.iter().map(Item::len).sum::<usize>())
+            {
+                self.fifo.push(Item::new(&filler, None));
+            }
+        }
+        items.into_iter().for_each(|item| self.fifo.push(item));
     }
 
     fn due_ms(&self, start_ms: u64) -> Option<u64> {

@@ -1,16 +1,20 @@
 //! From what is written to what is meant. Promises: a plan holds only values that make sense, and
 //! a refusal names the key with its place in the file. Never: a value bent into its range.
 
-use super::file::{RouteFile, ScenarioFile, Span, Tmp117Event, Tmp117File, UbloxEvent, UbloxFile};
-use super::{ChipPlan, PartPlan, SourcePlan};
+use super::file::{ChipFile, RouteFile, ScenarioFile, Span, ThermometerFile, UbloxFile};
+use super::{ChipPlan, PartPlan, SourcePlan, Thermometer, events};
 use crate::sim::Window;
 use crate::sim::log::RecordedLog;
-use crate::sim::profile::{Disturbance, Profile};
+use crate::sim::profile::Profile;
 use crate::sim::route::RouteSettings;
 use crate::sim::ublox::Generation;
 
 /// Ten years: far beyond any scenario, far below any overflow.
-const TIME_S_MAX: f64 = 315_360_000.0;
+pub(super) const TIME_S_MAX: f64 = 315_360_000.0;
+/// Air in a loaded box.
+const HUMIDITY_PERCENT: f64 = 60.0;
+/// An engine compartment at rest.
+const COLD_DEG_C: f64 = 30.0;
 
 pub(super) struct Refusal {
     pub(super) key: String,
@@ -18,7 +22,7 @@ pub(super) struct Refusal {
     pub(super) allowed: &'static str,
 }
 
-fn refusal(key: String, value: impl ToString, allowed: &'static str) -> Refusal {
+pub(super) fn refusal(key: String, value: impl ToString, allowed: &'static str) -> Refusal {
     Refusal {
         key,
         value: value.to_string(),
@@ -27,7 +31,7 @@ fn refusal(key: String, value: impl ToString, allowed: &'static str) -> Refusal 
 }
 
 /// A number in a range; not-a-number is in none.
-fn within(
+pub(super) fn within(
     place: &str,
     key: &str,
     value: f64,
@@ -40,16 +44,24 @@ fn within(
     Err(refusal(format!("{place}{key}"), value, allowed))
 }
 
-fn deg_c(place: &str, key: &str, value: f64) -> Result<f64, Refusal> {
+pub(super) fn deg_c(
+    place: &str,
+    key: &str,
+    value: f64,
+    thermocouple: bool,
+) -> Result<f64, Refusal> {
+    if thermocouple {
+        return within(place, key, value, -250.0..=2000.0, "-250 to 2000 degC");
+    }
     within(place, key, value, -250.0..=250.0, "-250 to 250 degC")
 }
 
-fn time_ms(place: &str, key: &str, value_s: f64) -> Result<u64, Refusal> {
+pub(super) fn time_ms(place: &str, key: &str, value_s: f64) -> Result<u64, Refusal> {
     let value_s = within(place, key, value_s, 0.0..=TIME_S_MAX, "0 to 315360000 s")?;
     Ok((value_s * 1000.0).round() as u64)
 }
 
-fn window(place: &str, at_s: f64, for_s: f64) -> Result<Window, Refusal> {
+pub(super) fn window(place: &str, at_s: f64, for_s: f64) -> Result<Window, Refusal> {
     let from_ms = time_ms(place, "at_s", at_s)?;
     let for_s = within(
         place,
@@ -88,9 +100,19 @@ pub(super) fn world(file: &ScenarioFile) -> Result<(), Refusal> {
     if file.chip.is_empty() {
         return Err(refusal("chip".into(), "[]", "at least one [[chip]]"));
     }
-    let address_of = |chip: &super::file::ChipFile| match chip {
-        super::file::ChipFile::Tmp117(chip) => chip.address,
-        super::file::ChipFile::Ublox(chip) => chip.address,
+    let address_of = |chip: &ChipFile| match chip {
+        ChipFile::Tmp117(chip)
+        | ChipFile::Mcp9808(chip)
+        | ChipFile::Tmp102(chip)
+        | ChipFile::Tmp112(chip)
+        | ChipFile::Lm75(chip)
+        | ChipFile::Lm75b(chip)
+        | ChipFile::Tmp75(chip)
+        | ChipFile::Tmp105(chip)
+        | ChipFile::Sht4x(chip)
+        | ChipFile::Mcp9600(chip)
+        | ChipFile::Mcp9601(chip) => chip.address,
+        ChipFile::Ublox(chip) => chip.address,
     };
     let mut taken = Vec::new();
     for (index, chip) in file.chip.iter().enumerate() {
@@ -108,85 +130,98 @@ pub(super) fn world(file: &ScenarioFile) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn tmp117(index: usize, file: &Tmp117File, seed: u64) -> Result<ChipPlan, Refusal> {
+pub(super) fn thermometer(
+    index: usize,
+    kind: Thermometer,
+    file: &ThermometerFile,
+    seed: u64,
+) -> Result<ChipPlan, Refusal> {
     let place = format!("chip[{index}].");
     let address = address(&place, file.address)?;
-    let mut silent = Vec::new();
-    let mut brown_outs_ms = Vec::new();
-    let mut profile = Profile {
-        base_deg_c: deg_c(&place, "base_deg_c", file.base_deg_c)?,
-        amplitude_deg_c: deg_c(&place, "amplitude_deg_c", file.amplitude_deg_c)?,
+    let thermocouple = matches!(kind, Thermometer::Mcp960x(_));
+    let script = events::script(&place, &file.event, kind.events())?;
+    let period_s = file.period_s;
+    let noise_lsb_rms = file.noise_lsb_rms;
+    let profile = Profile {
+        base_deg_c: deg_c(&place, "base_deg_c", file.base_deg_c, thermocouple)?,
+        amplitude_deg_c: deg_c(
+            &place,
+            "amplitude_deg_c",
+            file.amplitude_deg_c,
+            thermocouple,
+        )?,
         period_s: within(
             &place,
             "period_s",
-            file.period_s,
+            period_s,
             1.0..=TIME_S_MAX,
             "at least 1 s",
         )?,
         noise_lsb_rms: within(
             &place,
             "noise_lsb_rms",
-            file.noise_lsb_rms,
+            noise_lsb_rms,
             0.0..=10_000.0,
             "0 to 10000",
         )?,
-        disturbances: Vec::new(),
-        frozen: Vec::new(),
+        disturbances: script.disturbances,
+        frozen: script.frozen,
         seed,
         stream: u64::from(address),
     };
-    for (number, event) in file.event.iter().enumerate() {
-        let place = format!("{place}event[{number}].");
-        match *event {
-            Tmp117Event::Runaway {
-                at_s,
-                rate_deg_c_per_min,
-                until_s,
-            } => {
-                time_ms(&place, "at_s", at_s)?;
-                deg_c(&place, "rate_deg_c_per_min", rate_deg_c_per_min)?;
-                within(
-                    &place,
-                    "until_s",
-                    until_s,
-                    at_s..=TIME_S_MAX,
-                    "a time after at_s",
-                )?;
-                let change = Disturbance::Runaway {
-                    at_s,
-                    rate_deg_c_per_min,
-                    until_s,
-                };
-                profile.disturbances.push(change);
-            }
-            Tmp117Event::Door {
-                at_s,
-                for_s,
-                rise_deg_c,
-            } => {
-                window(&place, at_s, for_s)?;
-                deg_c(&place, "rise_deg_c", rise_deg_c)?;
-                profile.disturbances.push(Disturbance::Door {
-                    at_s,
-                    for_s,
-                    rise_deg_c,
-                });
-            }
-            Tmp117Event::Noack { at_s, for_s } => silent.push(window(&place, at_s, for_s)?),
-            Tmp117Event::Freeze { at_s, for_s } => {
-                profile.frozen.push(window(&place, at_s, for_s)?);
-            }
-            Tmp117Event::Brownout { at_s } => brown_outs_ms.push(time_ms(&place, "at_s", at_s)?),
-        }
-    }
+    let humidity_percent = only_with(
+        &place,
+        "humidity_percent",
+        file.humidity_percent,
+        kind == Thermometer::Sht4x,
+        "it together with kind sht4x only",
+    )?;
+    let cold_deg_c = only_with(
+        &place,
+        "cold_deg_c",
+        file.cold_deg_c,
+        thermocouple,
+        "it together with kind mcp9600 or mcp9601 only",
+    )?;
+    let humidity_percent = humidity_percent.unwrap_or(HUMIDITY_PERCENT);
+    let cold_deg_c = cold_deg_c.unwrap_or(COLD_DEG_C);
     Ok(ChipPlan {
         address,
-        silent,
-        part: PartPlan::Tmp117 {
+        faults: script.faults,
+        part: PartPlan::Thermometer {
+            kind,
             profile,
-            brown_outs_ms,
+            humidity_percent: within(
+                &place,
+                "humidity_percent",
+                humidity_percent,
+                0.0..=100.0,
+                "0 to 100 %",
+            )?,
+            cold_deg_c: within(
+                &place,
+                "cold_deg_c",
+                cold_deg_c,
+                -40.0..=125.0,
+                "-40 to 125 degC",
+            )?,
+            wires: script.wires,
+            brown_outs_ms: script.resets_ms,
         },
     })
+}
+
+fn only_with(
+    place: &str,
+    key: &str,
+    value: Option<f64>,
+    suits: bool,
+    allowed: &'static str,
+) -> Result<Option<f64>, Refusal> {
+    match value {
+        Some(value) if !suits => Err(refusal(format!("{place}{key}"), value, allowed)),
+        value => Ok(value),
+    }
 }
 
 pub(super) fn ublox(
@@ -197,15 +232,7 @@ pub(super) fn ublox(
 ) -> Result<ChipPlan, Refusal> {
     let place = format!("chip[{index}].");
     let address = address(&place, file.address)?;
-    let mut silent = Vec::new();
-    let mut resets_ms = Vec::new();
-    for (number, event) in file.event.iter().enumerate() {
-        let place = format!("{place}event[{number}].");
-        match *event {
-            UbloxEvent::Noack { at_s, for_s } => silent.push(window(&place, at_s, for_s)?),
-            UbloxEvent::Reset { at_s } => resets_ms.push(time_ms(&place, "at_s", at_s)?),
-        }
-    }
+    let script = events::script(&place, &file.event, events::Known::Receiver)?;
     let (source, generation) = match (log, &file.route) {
         (Some(log), None) => replay(&place, file, log)?,
         (None, Some(route)) => {
@@ -236,11 +263,12 @@ pub(super) fn ublox(
     };
     Ok(ChipPlan {
         address,
-        silent,
+        faults: script.faults,
         part: PartPlan::Ublox {
             source,
             generation,
-            resets_ms,
+            resets_ms: script.resets_ms,
+            filler: script.filler,
         },
     })
 }

@@ -26,13 +26,23 @@ fn real_time() -> f64 {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum ChipFile {
-    Tmp117(Tmp117File),
+    Tmp117(ThermometerFile),
+    Mcp9808(ThermometerFile),
+    Tmp102(ThermometerFile),
+    Tmp112(ThermometerFile),
+    Lm75(ThermometerFile),
+    Lm75b(ThermometerFile),
+    Tmp75(ThermometerFile),
+    Tmp105(ThermometerFile),
+    Sht4x(ThermometerFile),
+    Mcp9600(ThermometerFile),
+    Mcp9601(ThermometerFile),
     Ublox(UbloxFile),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tmp117File {
+pub(super) struct ThermometerFile {
     pub(super) address: u8,
     pub(super) base_deg_c: f64,
     #[serde(default)]
@@ -42,17 +52,22 @@ pub(super) struct Tmp117File {
     pub(super) period_s: f64,
     #[serde(default)]
     pub(super) noise_lsb_rms: f64,
+    /// Of an `sht4x` only.
+    pub(super) humidity_percent: Option<f64>,
+    /// Of an `mcp9600` or `mcp9601` only.
+    pub(super) cold_deg_c: Option<f64>,
     #[serde(default)]
-    pub(super) event: Vec<Tmp117Event>,
+    pub(super) event: Vec<EventFile>,
 }
 
 fn half_an_hour_s() -> f64 {
     1800.0
 }
 
-#[derive(Debug, Deserialize)]
+/// What happens to a chip. `check` says which chip knows which.
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub(super) enum Tmp117Event {
+pub(super) enum EventFile {
     Runaway {
         at_s: f64,
         rate_deg_c_per_min: f64,
@@ -63,10 +78,6 @@ pub(super) enum Tmp117Event {
         for_s: f64,
         rise_deg_c: f64,
     },
-    Noack {
-        at_s: f64,
-        for_s: f64,
-    },
     Freeze {
         at_s: f64,
         for_s: f64,
@@ -74,6 +85,57 @@ pub(super) enum Tmp117Event {
     Brownout {
         at_s: f64,
     },
+    Reset {
+        at_s: f64,
+    },
+    Noack {
+        at_s: f64,
+        for_s: f64,
+    },
+    Hang {
+        at_s: f64,
+        for_s: f64,
+    },
+    Short {
+        at_s: f64,
+        for_s: f64,
+    },
+    Biterror {
+        at_s: f64,
+        for_s: f64,
+        #[serde(default = "each")]
+        one_in: u32,
+    },
+    Stretch {
+        at_s: f64,
+        for_s: f64,
+        #[serde(default = "each")]
+        one_in: u32,
+    },
+    Wrongid {
+        at_s: f64,
+        for_s: f64,
+    },
+    Unplug {
+        at_s: f64,
+        for_s: f64,
+    },
+    Wireopen {
+        at_s: f64,
+        for_s: f64,
+    },
+    Wireshort {
+        at_s: f64,
+        for_s: f64,
+    },
+    Filler {
+        at_s: f64,
+        for_s: f64,
+    },
+}
+
+fn each() -> u32 {
+    1
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,14 +147,7 @@ pub(super) struct UbloxFile {
     pub(super) route: Option<RouteFile>,
     pub(super) generation: Option<Generation>,
     #[serde(default)]
-    pub(super) event: Vec<UbloxEvent>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub(super) enum UbloxEvent {
-    Noack { at_s: f64, for_s: f64 },
-    Reset { at_s: f64 },
+    pub(super) event: Vec<EventFile>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -93,7 +93,7 @@ fn the_documented_example_is_a_valid_scenario() {
         .collect();
     let path = folder.with("scenario.toml", example);
     let scenario = Scenario::read(&path).unwrap();
-    assert_eq!(scenario.chips.len(), 3);
+    assert_eq!(scenario.chips.len(), 6);
     assert!((scenario.speed_x, scenario.seed) == (60.0, 7));
 }
 
@@ -222,7 +222,7 @@ fn a_mistake_is_answered_with_its_key_its_value_and_what_is_allowed() {
     folder.with("empty.log", "$GPTXT,nothing\n");
     let chip = |rest: &str| format!("[[chip]]\nkind = 'tmp117'\naddress = 0x48\n{rest}\n");
     let receiver = |rest: &str| format!("[[chip]]\nkind = 'ublox'\naddress = 0x42\n{rest}\n");
-    let cases: [(String, &[&str]); 16] = [
+    let cases: [(String, &[&str]); 21] = [
         ("seed = 1".into(), &["chip", "at least one"]),
         ("sped_x = 2.0".into(), &["sped_x", "speed_x"]),
         (
@@ -269,6 +269,28 @@ fn a_mistake_is_answered_with_its_key_its_value_and_what_is_allowed() {
             &["empty.log", "no RMC, GGA or NAV-PVT"],
         ),
         (receiver("replay = 'absent.log'"), &["absent.log"]),
+        (
+            receiver("replay = 'drive.log'\nevent = [{ kind = 'brownout', at_s = 1.0 }]"),
+            &["chip[0].event[0].kind = brownout", "reset, filler, noack"],
+        ),
+        (
+            chip("base_deg_c = 1.0\nevent = [{ kind = 'wireopen', at_s = 1.0, for_s = 1.0 }]"),
+            &["chip[0].event[0].kind = wireopen", "runaway, door"],
+        ),
+        (
+            chip(
+                "base_deg_c = 1.0\nevent = [{ kind = 'stretch', at_s = 1.0, for_s = 1.0, one_in = 0 }]",
+            ),
+            &["chip[0].event[0].one_in = 0", "1 or more"],
+        ),
+        (
+            chip("base_deg_c = 1.0\nhumidity_percent = 50.0"),
+            &["chip[0].humidity_percent = 50", "sht4x only"],
+        ),
+        (
+            chip("base_deg_c = 1.0\ncold_deg_c = 50.0"),
+            &["chip[0].cold_deg_c = 50", "mcp9600"],
+        ),
     ];
     for (text, expected) in cases {
         let message = folder.refused(&text);

@@ -62,11 +62,21 @@ struct Bench {
 
 impl Bench {
     fn new(source: Source, generation: Generation, resets_ms: Vec<u64>) -> Self {
+        Self::with_filler(source, generation, resets_ms, Vec::new())
+    }
+
+    fn with_filler(
+        source: Source,
+        generation: Generation,
+        resets_ms: Vec<u64>,
+        filler: Vec<Window>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let truth = TruthFile::open(&folder.path().join("truth.jsonl"))
             .unwrap()
             .0;
-        let chip = SimUblox::new(ADDRESS, source, generation, 1000, 1000, None, resets_ms);
+        let chip = SimUblox::new(ADDRESS, source, generation, 1000, 1000, None, resets_ms)
+            .with_filler(filler, ADDRESS);
         let bus = SimBus::new(1000, truth);
         bus.attach(ADDRESS, Box::new(chip), Vec::new());
         let driver = Ublox::new(bus.clone(), ADDRESS);
@@ -268,6 +278,26 @@ fn a_receiver_reset_is_noticed_and_configured_again_without_missing_an_epoch() {
         );
         assert_eq!(bench.truth().len(), 120);
     }
+}
+
+#[test]
+fn bursts_of_filler_cost_no_epoch() {
+    let filler = vec![Window {
+        from_ms: 50_000,
+        to_ms: 150_000,
+    }];
+    let source = route(0, Vec::new());
+    let mut bench = Bench::with_filler(source, Generation::M10, Vec::new(), filler);
+    bench.start();
+    let mut filler_bytes = [0; 2];
+    for second in 2..200 {
+        let inside = usize::from((50..150).contains(&second));
+        filler_bytes[inside] += bench.poll(second * 1000).filler_bytes;
+    }
+    assert!(filler_bytes[1] > 5000, "{filler_bytes:?}");
+    assert_eq!(filler_bytes[0], 0);
+    assert_eq!(bench.truth().len(), 198);
+    assert_eq!(bench.reported(), bench.truth());
 }
 
 #[test]
