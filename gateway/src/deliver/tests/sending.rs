@@ -136,6 +136,46 @@ fn accept_many_without_sending(world: &mut World, count: u64) -> u64 {
 }
 
 #[test]
+fn a_live_frame_that_the_queue_cannot_hold_goes_out_with_the_backlog() {
+    let mut world = connected();
+    accept_frames(&mut world, 60);
+    // The backlog's turn looks past the frames that are queued live.
+    let mut flying = world.poll();
+    accept_frames(&mut world, 40);
+    let mut sent = firsts(&flying);
+    while !flying.is_empty() {
+        for message in std::mem::take(&mut flying) {
+            world.puback(&message);
+            flying.extend(world.poll());
+        }
+        sent.extend(firsts(&flying));
+    }
+    sent.sort_unstable();
+    assert_eq!(sent, (0..100).collect::<Vec<_>>(), "each once");
+}
+
+#[test]
+fn a_frame_that_had_to_make_room_among_those_that_await_is_sent_again() {
+    let mut config = config();
+    config.awaiting_max = 4;
+    let mut world = World::new(config);
+    world.connect(Connection::Main);
+    answer_birth(&mut world);
+    for _ in 0..12 {
+        accept_frames(&mut world, 1);
+        // The broker takes them and forgets them.
+        for message in world.poll() {
+            world.puback(&message);
+        }
+    }
+    assert_eq!(world.deliver.stats().awaiting, 4);
+    world.settle();
+    let stream = world.stream(Lane::Telemetry);
+    assert!(world.centre.has(stream, SeqRange::new(0, 11).unwrap()));
+    assert_eq!(world.deliver.stats().counts.connections, 1);
+}
+
+#[test]
 fn the_window_bounds_what_the_broker_has_not_answered() {
     let mut world = connected();
     accept_frames(&mut world, 50);

@@ -4,6 +4,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -53,6 +54,7 @@ struct Shared {
 pub(super) struct Broker {
     pub(super) address: SocketAddr,
     pub(super) passed: Receiver<Passed>,
+    ended: Receiver<()>,
     shared: Arc<Mutex<Shared>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -65,6 +67,7 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (pass, passed) = bounded(100_000);
+        let (end, ended) = bounded(1_000);
         let shared = Arc::new(Mutex::new(Shared::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let (all, stopped) = (shared.clone(), stop.clone());
@@ -77,6 +80,7 @@ impl Broker {
                 let line = Line {
                     stream: stream.unwrap(),
                     pass: pass.clone(),
+                    end: end.clone(),
                     shared: all.clone(),
                     manners: manners.clone(),
                     alert_too,
@@ -87,6 +91,7 @@ impl Broker {
         Self {
             address,
             passed,
+            ended,
             shared,
             stop,
             thread: Some(thread),
@@ -102,6 +107,13 @@ impl Broker {
         for stream in &mut self.shared.lock().unwrap().subscribers {
             // A subscriber may have gone: that is what the tests are about.
             stream.write_all(&packet).ok();
+        }
+    }
+
+    /// Waits until so many connections have been read to their end.
+    pub(super) fn wait_for_ends(&self, count: usize) {
+        for _ in 0..count {
+            self.ended.recv_timeout(Duration::from_secs(20)).unwrap();
         }
     }
 
@@ -141,6 +153,7 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 struct Line {
     stream: TcpStream,
     pass: Sender<Passed>,
+    end: Sender<()>,
     shared: Arc<Mutex<Shared>>,
     manners: Arc<Mutex<Vec<Manner>>>,
     alert_too: bool,
@@ -151,6 +164,7 @@ impl Line {
         // A connection that breaks ends its thread; the test looks at what came of it.
         self.serve().ok();
         self.stream.shutdown(Shutdown::Both).ok();
+        self.end.send(()).ok();
     }
 
     fn serve(&mut self) -> std::io::Result<()> {
