@@ -41,7 +41,7 @@ impl Drop for Ended {
 }
 
 /// What one process start of the gateway left in the database, by sequence number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredEpoch {
     /// Its name.
     pub epoch: i64,
@@ -51,6 +51,14 @@ pub struct StoredEpoch {
     pub fixes: Vec<(i64, i64)>,
     /// Boot time of its first reading, ms.
     pub first_ms: u64,
+}
+
+impl StoredEpoch {
+    /// How many readings it holds.
+    #[must_use]
+    pub fn readings(&self) -> usize {
+        self.temperatures.len() + self.fixes.len()
+    }
 }
 
 impl Centre {

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use hil::archive::{Fetched, Parts, on_path, provide};
 use hil::clock::Stopwatch;
 use hil::outcome::{Outcome, exit_code};
-use hil::tier1::{self, Bench};
+use hil::rig::{Bench, Spool};
+use hil::{cuts, tier1};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Nothing of the scenario was run: the command line is wrong.
@@ -22,9 +23,16 @@ const EXIT_USAGE: u8 = 2;
     after_help = "Exit codes:\n  0   passed\n  1   failed; with CI=true, skipped as well\n  2   wrong usage\n  77  skipped, and why"
 )]
 struct Cli {
-    /// Which tier to run.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+    /// 1: a minute, for every change; 2: the same, then power cuts at random moments.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     tier: u8,
+    /// How many power cuts tier 2 makes.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    cuts: u32,
+    /// Shows that the power cuts find what is not durable: with the spool in the guest's memory they must
+    /// find readings missing, and that is then the pass.
+    #[arg(long)]
+    prove_cuts: bool,
     /// The ARM binary under test, instead of building it.
     #[arg(long, value_name = "FILE")]
     gateway: Option<PathBuf>,
@@ -41,33 +49,35 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE));
         }
     };
-    let watch = Stopwatch::start();
-    let outcome = outcome(&cli);
-    for line in outcome.lines("tier 1, virt board") {
-        println!("{line}");
-    }
-    println!("{} s", watch.elapsed().as_secs());
-    exit_code(&[outcome], std::env::var("CI").is_ok_and(|ci| ci == "true"))
+    let outcomes = match provided(&cli) {
+        Ok(Ok(tools)) => run_all(&cli, &tools),
+        Ok(Err(reason)) => vec![told("emulated board", Outcome::Skipped(reason))],
+        Err(error) => vec![told("emulated board", Outcome::Failed(error))],
+    };
+    exit_code(&outcomes, std::env::var("CI").is_ok_and(|ci| ci == "true"))
 }
 
-fn outcome(cli: &Cli) -> Outcome {
-    match scenario(cli) {
-        Ok(outcome) => outcome,
-        Err(error) => Outcome::Failed(error),
-    }
+/// What every scenario needs.
+struct Tools {
+    parts: Parts,
+    gateway: PathBuf,
+    central: PathBuf,
+    /// Each scenario writes below it.
+    folder: PathBuf,
 }
 
-fn scenario(cli: &Cli) -> anyhow::Result<Outcome> {
+/// The tools, or why the scenarios are skipped.
+fn provided(cli: &Cli) -> anyhow::Result<Result<Tools, String>> {
     // Processes of the scenario run in other folders.
     let target = std::path::absolute(target_folder())?;
     if let Some(reason) = missing(cli) {
-        return Ok(Outcome::Skipped(reason));
+        return Ok(Err(reason));
     }
     let cache = target.join("hil/board");
     fs::create_dir_all(&cache)?;
     let parts = match provide(&cache)? {
         Fetched::Ready(parts) => parts,
-        Fetched::Unavailable(reason) => return Ok(Outcome::Skipped(reason)),
+        Fetched::Unavailable(reason) => return Ok(Err(reason)),
     };
     let gateway = cli
         .gateway
@@ -77,7 +87,99 @@ fn scenario(cli: &Cli) -> anyhow::Result<Outcome> {
         .central
         .clone()
         .map_or_else(|| build_central(&target), Ok)?;
-    run_tier1(&parts, &gateway, &central, &target.join("hil/run"))
+    Ok(Ok(Tools {
+        parts,
+        gateway,
+        central,
+        folder: target.join("hil/run"),
+    }))
+}
+
+fn run_all(cli: &Cli, tools: &Tools) -> Vec<Outcome> {
+    if cli.prove_cuts {
+        return vec![run_one(
+            "power cuts without a disk",
+            tools,
+            Spool::Memory,
+            |bench| {
+                let Err(error) = cuts::run(bench, cli.cuts) else {
+                    bail!("the power cuts did not notice that nothing was durable");
+                };
+                let text = format!("{error:#}");
+                ensure!(
+                    text.contains("are missing at the end"),
+                    "failed, but for another reason: {text}"
+                );
+                Ok(vec![format!("found out: {text}")])
+            },
+        )];
+    }
+    let mut outcomes = vec![run_one(
+        "tier 1, virt board",
+        tools,
+        Spool::Disk,
+        tier1::run,
+    )];
+    if cli.tier >= 2 {
+        outcomes.push(run_one(
+            "tier 2, power cuts on the virt board",
+            tools,
+            Spool::Disk,
+            |bench| cuts::run(bench, cli.cuts),
+        ));
+    }
+    outcomes
+}
+
+fn run_one(
+    name: &str,
+    tools: &Tools,
+    spool: Spool,
+    scenario: impl FnOnce(&Bench<'_>) -> anyhow::Result<Vec<String>>,
+) -> Outcome {
+    let watch = Stopwatch::start();
+    let outcome = in_folder(tools, spool, scenario).map_or_else(Outcome::Failed, Outcome::Passed);
+    let outcome = told(name, outcome);
+    println!(
+        "  {} s on kernel {}",
+        watch.elapsed().as_secs(),
+        tools.parts.kernel_release()
+    );
+    outcome
+}
+
+/// Prints how a scenario ended.
+fn told(name: &str, outcome: Outcome) -> Outcome {
+    for line in outcome.lines(name) {
+        println!("{line}");
+    }
+    outcome
+}
+
+fn in_folder(
+    tools: &Tools,
+    spool: Spool,
+    scenario: impl FnOnce(&Bench<'_>) -> anyhow::Result<Vec<String>>,
+) -> anyhow::Result<Vec<String>> {
+    let folder = tools.folder.as_path();
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let Tools {
+        parts,
+        gateway,
+        central,
+        ..
+    } = tools;
+    scenario(&Bench {
+        parts,
+        gateway,
+        central,
+        folder,
+        spool,
+    })
+    .with_context(|| format!("logs are in {}", folder.display()))
 }
 
 /// Programs of this machine that cannot be fetched and unpacked.
@@ -90,27 +192,6 @@ fn missing(cli: &Cli) -> Option<String> {
     Some(format!(
         "{program} is not installed (Debian package {package})"
     ))
-}
-
-fn run_tier1(
-    parts: &Parts,
-    gateway: &Path,
-    central: &Path,
-    folder: &Path,
-) -> anyhow::Result<Outcome> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
-    fs::create_dir_all(folder)?;
-    let bench = Bench {
-        parts,
-        gateway,
-        central,
-        folder,
-    };
-    let mut values = vec![format!("kernel {}", parts.kernel_release())];
-    values.extend(tier1::run(&bench).with_context(|| format!("logs are in {}", folder.display()))?);
-    Ok(Outcome::Passed(values))
 }
 
 fn repository() -> PathBuf {

@@ -9,21 +9,77 @@ use anyhow::{Context, bail, ensure};
 use crate::centre::StoredEpoch;
 use crate::world::Truth;
 
+/// What is not yet durable when the power goes: readings of 5 s and one on the way, at 1 Hz.
+const TAIL_MAX: usize = 6;
+
 /// What the chips handed out in one life of the gateway, from power on to power off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Life {
-    /// What was handed out.
-    pub truth: Truth,
-    /// How many readings of one chip may be missing at the end: 0 behind a clean stop.
-    pub tail_max: usize,
-    /// A receiver's epoch of which an earlier life took the first bytes along.
-    pub torn_start: bool,
+    truth: Truth,
+    /// How many readings of one chip may be missing at the end.
+    tail_max: usize,
+    /// An earlier life may have taken the first bytes of the receiver's first epoch along.
+    torn_start: bool,
+}
+
+/// What came of a comparison.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Readings that are stored, each once.
+    pub stored: usize,
+    /// Readings that a power cut took before they were accepted.
+    pub cut: usize,
+}
+
+/// Compares lives with epochs. An epoch belongs to the life whose readings it holds; only a life that was
+/// too short to have anything accepted may have none.
+///
+/// # Errors
+/// When a reading is missing, doubled, changed or out of order, or belongs to no life.
+pub fn compare(lives: &[Life], mut epochs: Vec<StoredEpoch>) -> anyhow::Result<Tally> {
+    epochs.retain(|epoch| epoch.readings() > 0);
+    let mut tally = Tally::default();
+    for (number, life) in lives.iter().enumerate() {
+        let fits = |epoch: &StoredEpoch| life.compare(epoch).is_ok();
+        let best = (0..epochs.len())
+            .filter(|at| epochs.get(*at).is_some_and(fits))
+            .max_by_key(|at| epochs.get(*at).map(StoredEpoch::readings));
+        let epoch = match best {
+            Some(at) => epochs.swap_remove(at),
+            None => life
+                .without_epoch(&epochs)
+                .with_context(|| format!("life {number}"))?,
+        };
+        tally.stored += epoch.readings();
+        tally.cut += life.compare(&epoch)?;
+    }
+    ensure!(
+        epochs.is_empty(),
+        "readings of no life are stored: {epochs:?}"
+    );
+    Ok(tally)
 }
 
 impl Life {
-    /// What was handed out between two looks at the truth.
+    /// A life that a power cut ended.
     #[must_use]
-    pub fn between(before: &Truth, after: &Truth, tail_max: usize) -> Self {
+    pub fn cut(before: &Truth, after: &Truth) -> Self {
+        Self::between(before, after, TAIL_MAX)
+    }
+
+    /// A life that a clean stop ended, which accepts everything.
+    #[must_use]
+    pub fn stopped(before: &Truth, after: &Truth) -> Self {
+        Self::between(before, after, 0)
+    }
+
+    /// A life that goes on.
+    #[must_use]
+    pub fn running(before: &Truth, after: &Truth) -> Self {
+        Self::between(before, after, usize::MAX)
+    }
+
+    fn between(before: &Truth, after: &Truth, tail_max: usize) -> Self {
         let temperatures = after
             .temperatures
             .iter()
@@ -44,6 +100,22 @@ impl Life {
             },
             tail_max,
             torn_start,
+        }
+    }
+
+    /// The empty epoch of a life that may have none, else why no epoch fits.
+    fn without_epoch(&self, epochs: &[StoredEpoch]) -> anyhow::Result<StoredEpoch> {
+        let nothing = StoredEpoch::default();
+        let Err(error) = self.compare(&nothing) else {
+            return Ok(nothing);
+        };
+        let first = self.truth.temperatures.first();
+        match epochs
+            .iter()
+            .find(|epoch| first.is_some() && epoch.temperatures.first() == first)
+        {
+            Some(epoch) => self.compare(epoch).map(|_| nothing),
+            None => Err(error.context("no stored epoch begins like it")),
         }
     }
 
@@ -177,7 +249,7 @@ mod tests {
     fn a_life_is_what_was_handed_out_since_the_last_look() {
         let before = truth(&[1, 2], &[(1, 1)]);
         let after = truth(&[1, 2, 3], &[(1, 1), (2, 2), (3, 3)]);
-        let life = Life::between(&before, &after, 0);
+        let life = Life::stopped(&before, &after);
         assert_eq!(life.truth, truth(&[3], &[(2, 2), (3, 3)]));
         assert!(life.compare(&stored(&[3], &[(2, 2), (3, 3)])).is_ok());
         assert!(
@@ -185,6 +257,37 @@ mod tests {
             "torn by the cut"
         );
         assert!(life.compare(&stored(&[3], &[(2, 2)])).is_err());
-        assert!(!Life::between(&truth(&[], &[]), &after, 0).torn_start);
+        assert!(!Life::cut(&Truth::default(), &after).torn_start);
+    }
+
+    #[test]
+    fn epochs_are_found_by_what_they_hold_whatever_their_order() {
+        let lives = [life(&[1, 2, 3], 2), life(&[4, 5, 6], 2), life(&[9], 6)];
+        let epochs = || {
+            vec![
+                stored(&[4, 5, 6], &[(1, 1)]),
+                stored(&[], &[]),
+                stored(&[1, 2], &[(1, 1)]),
+            ]
+        };
+        assert_eq!(
+            compare(&lives, epochs()).unwrap(),
+            Tally { stored: 7, cut: 3 }
+        );
+        let mut twice = epochs();
+        twice.push(stored(&[4, 5], &[(1, 1)]));
+        assert!(compare(&lives, twice).is_err(), "an epoch of no life");
+        let error = compare(&lives, epochs().split_off(1)).unwrap_err();
+        assert!(format!("{error:#}").contains("life 1"), "{error:#}");
+    }
+
+    #[test]
+    fn a_life_whose_middle_is_missing_is_told_with_its_place() {
+        let lives = [life(&[1, 2, 3, 4], 0)];
+        let error = compare(&lives, vec![stored(&[1, 3, 4], &[(1, 1)])]).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("number 1 is Some(3)"),
+            "{error:#}"
+        );
     }
 }

@@ -17,6 +17,9 @@ use crate::clock::wait_for;
 use crate::oracle::Life;
 use crate::world::Truth;
 
+/// The configuration to start from that the package carries.
+const EXAMPLE: &str = include_str!("../../cross/package/gateway.toml");
+
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The run: so many readings of a thermometer at 1 Hz.
 const TEMPERATURES_MIN: usize = 10;
@@ -49,7 +52,8 @@ impl Smoke<'_> {
         centre.verify()?;
         Ok(vec![
             version,
-            "a good configuration is accepted, a wrong one is refused with code 2".to_owned(),
+            "the package's configuration is accepted with a device's name and refused without"
+                .to_owned(),
             format!("{stored} of {truth} readings stored once, clean stop"),
         ])
     }
@@ -116,13 +120,20 @@ impl Smoke<'_> {
             good.status,
             String::from_utf8_lossy(&good.stderr)
         );
-        let wrong = self.folder.join("wrong.toml").display().to_string();
-        fs::write(&wrong, "[device]\nid = 7\n")?;
-        let refused = self.output(&["check-config", "--config", &wrong])?;
+        let example = self.folder.join("example.toml").display().to_string();
+        fs::write(&example, EXAMPLE)?;
+        let refused = self.output(&["check-config", "--config", &example])?;
         ensure!(
             refused.status.code() == Some(2),
-            "a wrong configuration ended with {}",
+            "the package's configuration without a device's name ended with {}",
             refused.status
+        );
+        fs::write(&example, EXAMPLE.replace("CHANGE-ME", "truck-001"))?;
+        let named = self.output(&["check-config", "--config", &example])?;
+        ensure!(
+            named.status.success(),
+            "the package's configuration is refused: {}",
+            String::from_utf8_lossy(&named.stderr)
         );
         Ok(())
     }
@@ -141,17 +152,14 @@ impl Smoke<'_> {
         })?;
         gateway.stop()?;
         let truth = Truth::read(&truth_file)?;
-        let life = Life::between(&Truth::default(), &truth, 0);
+        let life = Life::stopped(&Truth::default(), &truth);
         let stored = wait_for("every reading in the database", PATIENCE, || {
             let stored = centre.stored()?;
             ensure!(stored.len() <= 1, "{} epochs of one run", stored.len());
             let Some(epoch) = stored.first() else {
                 return Ok(None);
             };
-            Ok(life
-                .compare(epoch)
-                .is_ok()
-                .then(|| epoch.temperatures.len() + epoch.fixes.len()))
+            Ok(life.compare(epoch).is_ok().then(|| epoch.readings()))
         })
         .or_else(|late| match centre.stored()?.first() {
             Some(epoch) => life.compare(epoch).context(late.to_string()),

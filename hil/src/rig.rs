@@ -1,0 +1,214 @@
+//! The bench of a scenario: world, centre, board and disk, and what is measured of them.
+//!
+//! Promises: each check is made from outside the gateway. Never: a change to the ARM binary under test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::archive::Parts;
+use crate::board::{Board, Build};
+use crate::centre::Centre;
+use crate::clock::wait_for;
+use crate::guest::{BUS_PLACE, initramfs};
+use crate::oracle::{self, Life, Tally};
+use crate::usbredir::Adapter;
+use crate::world::{RECEIVER, THERMOMETER, World};
+
+/// Wall time for a boot or a drain on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The gateway's largest resident memory.
+const RSS_MAX_KIB: u64 = 16 * 1024;
+const DISK_BYTES: u64 = 64 * 1024 * 1024;
+const GUEST_MEMORY_MIB: u32 = 192;
+const SEED: u64 = 2027;
+
+/// What a scenario is given.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// Emulator, kernel and tools.
+    pub parts: &'a Parts,
+    /// The ARM binary under test.
+    pub gateway: &'a Path,
+    /// The host's `fleet-central`.
+    pub central: &'a Path,
+    /// An empty folder for everything that is written.
+    pub folder: &'a Path,
+    /// Where the spool is.
+    pub spool: Spool,
+}
+
+/// Where the guest keeps its spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spool {
+    /// On the disk, as on a vehicle.
+    Disk,
+    /// In the guest's memory: nothing survives a power cut, so a scenario that cuts the power must fail.
+    Memory,
+}
+
+/// Everything of one scenario.
+#[derive(Debug)]
+pub struct Rig<'a> {
+    bench: &'a Bench<'a>,
+    /// The sensors.
+    pub world: World,
+    /// The central side.
+    pub centre: Centre,
+    initramfs: PathBuf,
+    disk: PathBuf,
+    /// What was measured, one sentence each.
+    pub measured: Vec<String>,
+}
+
+impl<'a> Rig<'a> {
+    /// Starts the centre, begins the world and makes disk and initramfs.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn prepare(bench: &'a Bench<'a>) -> anyhow::Result<Self> {
+        let centre = Centre::start(bench.central, bench.folder)?;
+        let world = World::begin(bench.folder, SEED)?;
+        let image = bench.folder.join("initramfs");
+        let configuration = configuration(centre.port(), bench.spool);
+        fs::write(
+            &image,
+            initramfs(bench.parts, bench.gateway, &configuration)?,
+        )?;
+        let disk = bench.folder.join("disk");
+        make_disk(&disk)?;
+        Ok(Self {
+            bench,
+            world,
+            centre,
+            initramfs: image,
+            disk,
+            measured: Vec::new(),
+        })
+    }
+
+    /// Powers the board on and waits for the gateway's start; the guest's uptime then, ms.
+    ///
+    /// # Errors
+    /// When the board does not come up.
+    pub fn power_on(&self) -> anyhow::Result<(Board, u64)> {
+        let build = Build {
+            parts: self.bench.parts,
+            initramfs: &self.initramfs,
+            disk: &self.disk,
+            log: &self.bench.folder.join("console.log"),
+            memory_mib: GUEST_MEMORY_MIB,
+        };
+        let adapter = Adapter::new(self.world.bus());
+        let mut board = Board::power_on(&build, adapter, self.world.since(), self.world.tick())?;
+        let started = board.line("start at", PATIENCE)?;
+        let uptime_s: f64 = started
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .context("the guest's uptime")?;
+        // Never negative and below a day.
+        Ok((board, (uptime_s * 1000.0) as u64))
+    }
+
+    /// Stops the gateway cleanly, then cuts the power.
+    ///
+    /// # Errors
+    /// When it does not stop with code 0.
+    pub fn stop(&self, mut board: Board) -> anyhow::Result<()> {
+        let code = board.ask("stop", "stopped", PATIENCE)?;
+        ensure!(code == "0", "the gateway stopped with code {code}");
+        board.cut_power().map(drop)
+    }
+
+    /// The gateway's largest resident memory so far.
+    ///
+    /// # Errors
+    /// When it is more than allowed.
+    pub fn check_memory(&mut self, board: &mut Board) -> anyhow::Result<()> {
+        let line = board.ask("memory", "memory", PATIENCE)?;
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .with_context(|| format!("the guest's memory line is {line:?}"))?;
+        self.note(format!("largest resident memory {kib} KiB"));
+        ensure!(
+            kib < RSS_MAX_KIB,
+            "the gateway uses {kib} KiB, less than {RSS_MAX_KIB} are allowed"
+        );
+        Ok(())
+    }
+
+    /// Compares every life with the database, when the centre has committed the last of it.
+    ///
+    /// # Errors
+    /// When a reading is missing, doubled or changed, or `verify` finds what it should not.
+    pub fn judge(&mut self, lives: &[Life]) -> anyhow::Result<()> {
+        let tally = wait_for("the last commit", PATIENCE, || {
+            self.centre.check_children()?;
+            Ok(self.compare(lives).ok())
+        })
+        .or_else(|_| self.compare(lives))?;
+        let report = self.centre.verify()?;
+        for key in ["duplicates", "unexplained_gaps", "clashes", "quarantined"] {
+            let count = report.get(key).and_then(Value::as_u64);
+            ensure!(count == Some(0), "verify says {key}: {count:?}");
+        }
+        let Tally { stored, cut } = tally;
+        self.note(format!(
+            "{stored} readings handed out and stored once, {cut} not yet accepted at a cut"
+        ));
+        Ok(())
+    }
+
+    /// Compares every life with what the database holds at this moment.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub fn compare(&self, lives: &[Life]) -> anyhow::Result<Tally> {
+        oracle::compare(lives, self.centre.stored()?)
+    }
+
+    /// Takes note of something that was measured.
+    pub fn note(&mut self, sentence: String) {
+        self.measured.push(sentence);
+    }
+}
+
+fn configuration(port: u16, spool: Spool) -> String {
+    let spool = match spool {
+        Spool::Disk => "/data/spool",
+        Spool::Memory => "/run/spool",
+    };
+    format!(
+        "[device]\nid = \"board-1\"\n\n[spool]\ndir = \"{spool}\"\n\n[status]\n\
+         socket = \"/run/status.sock\"\n\n[broker]\nhost = \"10.0.2.2\"\nport = {port}\n\
+         backoff_ms_min = 100\nbackoff_ms_max = 1000\n\n[[bus]]\nname = \"usb\"\npath = \"{BUS_PLACE}\"\n\n\
+         [[bus.sensor]]\nname = \"cargo\"\ndriver = \"tmp117\"\naddress = {THERMOMETER}\nrole = \"load\"\n\
+         period_ms = 1000\nlimit_high_deg_c = 8.0\n\n[[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\n\
+         address = {RECEIVER}\nrole = \"vehicle\"\n"
+    )
+}
+
+fn make_disk(disk: &Path) -> anyhow::Result<()> {
+    fs::File::create(disk)?.set_len(DISK_BYTES)?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("mkfs.ext4")
+        .args(["-q", "-F"])
+        .arg(disk)
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .output()
+        .context("start mkfs.ext4")?;
+    ensure!(
+        output.status.success(),
+        "mkfs.ext4 failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
