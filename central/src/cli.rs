@@ -4,7 +4,7 @@
 //! database, 2 a wrong command line or configuration. Never: a panic where a sentence would do.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -252,6 +252,7 @@ fn log(default: &str) {
     drop(
         tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
             .try_init(),
     );

@@ -60,6 +60,11 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let (ends, end) = bounded(8);
     watch_signals(ends.clone()).context("cannot watch signals")?;
     let station = Station::start(config, ends)?;
+    tracing::info!(
+        database = %config.database.path.display(),
+        broker = format!("{}:{}", station.reach.host, station.reach.port),
+        "fleet-central runs"
+    );
     let why = end.recv().unwrap_or(End::Link);
     tracing::info!(?why, "fleet-central stops");
     station.stop(&end);
@@ -93,12 +98,6 @@ impl Station {
         let filters = filters(&config.prefix);
         let embedded = start_broker(config, &filters)?;
         let reach = reach(config, embedded.as_ref());
-        tracing::info!(
-            database = %config.database.path.display(),
-            central_id = format!("{central_id:016x}"),
-            broker = format!("{}:{}", reach.host, reach.port),
-            "fleet-central runs"
-        );
         let (inbox_in, inbox) = bounded(INBOX_MAX);
         let (said_in, said) = mpsc::channel(SAID_MAX);
         let (acked_in, acked) = watch::channel(Place::default());

@@ -220,6 +220,7 @@ pub(crate) fn alert(number: u64, seq: u64, severity: Severity) -> Alert {
 
 /// What a device heard.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them, in tests")]
 pub(crate) enum Heard {
     Ack(Ack),
     Nack(Nack),

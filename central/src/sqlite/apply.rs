@@ -1,19 +1,17 @@
-//! The writes of a group, inside the transaction of the caller.
+//! The writes of a group, inside the transaction of the caller: frames and their rows here, what is known
+//! about devices in `facts`.
 //!
 //! Promises: each write is done as it says, in order. Never: a commit, a swallowed error.
 
 use std::collections::HashMap;
 
 use firmware_shared::alert::Alert;
-use firmware_shared::catalogue::Catalogue;
-use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange};
+use firmware_shared::id::{Lane, SeqRange};
 use rusqlite::{Connection, params};
 
 use super::load::key_params;
-use super::{number, quarantine, rows};
-use crate::ingest::{
-    Alarm, BatchRecord, DeviceRecord, EpochRecord, LossLedger, StreamKey, UtcBasis, Write,
-};
+use super::{facts, number, quarantine, rows};
+use crate::ingest::{BatchRecord, StreamKey, UtcBasis, Write};
 
 type Streams = HashMap<StreamKey, i64>;
 
@@ -76,51 +74,30 @@ fn one(
             key,
             removed,
             present,
-        } => have_set(connection, key, removed, present),
-        Write::Losses { key, ledger } => losses(connection, key, ledger),
-        Write::Issued { key, next_seq } => issued(connection, key, *next_seq),
+        } => facts::have_set(connection, key, removed, present),
+        Write::Losses { key, ledger } => facts::losses(connection, key, ledger),
+        Write::Issued { key, next_seq } => facts::issued(connection, key, *next_seq),
         Write::Epoch {
             device,
             epoch: id,
             record,
-        } => epoch(connection, device, *id, record),
+        } => facts::epoch(connection, device, *id, record),
         Write::Catalogue {
             device,
             epoch,
             catalogue: entries,
-        } => catalogue(connection, device, *epoch, entries),
-        Write::Device { device: id, record } => device(connection, id, record),
+        } => facts::catalogue(connection, device, *epoch, entries),
+        Write::Device { device: id, record } => facts::device(connection, id, record),
         Write::Anchor {
             device,
             boot,
             anchor,
             received_ms,
-        } => connection
-            .prepare_cached(
-                "INSERT INTO anchors
-                     (device, boot_id, boottime_ms, utc_ms, source, received_ms, error_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                device.as_str(),
-                boot.to_string(),
-                number(anchor.boottime_ms),
-                anchor.utc_ms,
-                anchor.source.name(),
-                received_ms,
-                anchor.error_ms,
-            ])
-            .map(drop),
+        } => facts::anchor(connection, device, *boot, anchor, *received_ms),
         Write::Utc { key, range, basis } => utc(connection, streams, key, *range, *basis),
         Write::Quarantine(item) => quarantine::add(connection, bounds, item),
-        Write::Alarm(item) => alarm(connection, item),
-        Write::Count { device, name, by } => connection
-            .prepare_cached(
-                "INSERT INTO counters (device, name, value) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (device, name) DO UPDATE SET value = value + excluded.value",
-            )?
-            .execute((device, name, number(*by)))
-            .map(drop),
+        Write::Alarm(item) => facts::alarm(connection, item),
+        Write::Count { device, name, by } => facts::count(connection, device, name, *by),
         Write::Expire { key, range } => expire(connection, streams, key, *range),
     }
 }
@@ -260,159 +237,6 @@ fn insert_alert(
         .map(drop)
 }
 
-fn have_set(
-    connection: &Connection,
-    key: &StreamKey,
-    removed: &[u64],
-    present: &[SeqRange],
-) -> rusqlite::Result<()> {
-    let (device, epoch, lane) = key_params(key);
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM have_set WHERE device = ?1 AND epoch = ?2 AND lane = ?3 AND first_seq = ?4",
-    )?;
-    for first_seq in removed {
-        delete.execute((device, epoch, lane, number(*first_seq)))?;
-    }
-    let mut upsert = connection.prepare_cached(
-        "INSERT INTO have_set (device, epoch, lane, first_seq, last_seq)
-         VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (device, epoch, lane, first_seq) DO UPDATE SET last_seq = excluded.last_seq",
-    )?;
-    for range in present {
-        upsert.execute((
-            device,
-            epoch,
-            lane,
-            number(range.first_seq),
-            number(range.last_seq),
-        ))?;
-    }
-    Ok(())
-}
-
-fn losses(connection: &Connection, key: &StreamKey, ledger: &LossLedger) -> rusqlite::Result<()> {
-    let (device, epoch, lane) = key_params(key);
-    connection
-        .prepare_cached("DELETE FROM losses WHERE device = ?1 AND epoch = ?2 AND lane = ?3")?
-        .execute((device, epoch, lane))?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO losses
-             (device, epoch, lane, first_seq, last_seq, reason, at_most, told_first_seq)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for loss in ledger.closed() {
-        insert.execute(params![
-            device,
-            epoch,
-            lane,
-            number(loss.range.first_seq),
-            number(loss.range.last_seq),
-            loss.reason.name(),
-            None::<i64>,
-            None::<i64>,
-        ])?;
-    }
-    if let Some(tail) = ledger.tail() {
-        insert.execute(params![
-            device,
-            epoch,
-            lane,
-            number(tail.first_seq),
-            None::<i64>,
-            tail.reason.name(),
-            tail.at_most.map(number),
-            number(tail.told_first_seq),
-        ])?;
-    }
-    Ok(())
-}
-
-fn issued(connection: &Connection, key: &StreamKey, next_seq: u64) -> rusqlite::Result<()> {
-    let (device, epoch, lane) = key_params(key);
-    connection
-        .prepare_cached(
-            "INSERT INTO issued (device, epoch, lane, next_seq) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (device, epoch, lane)
-             DO UPDATE SET next_seq = max(next_seq, excluded.next_seq)",
-        )?
-        .execute((device, epoch, lane, number(next_seq)))
-        .map(drop)
-}
-
-fn epoch(
-    connection: &Connection,
-    device: &DeviceId,
-    epoch: Epoch,
-    record: &EpochRecord,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO epochs (device, epoch, boot_id, spool_id, incarnation,
-                 born_order, birth_boottime_ms, clean, software)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?
-        .execute(params![
-            device.as_str(),
-            number(epoch.number()),
-            record.boot.map(|boot| boot.to_string()),
-            record.spool_id.map(|id| format!("{id:016x}")),
-            record.incarnation,
-            record.born_order.map(number),
-            record.birth_boottime_ms.map(number),
-            record.clean,
-            record.software,
-        ])
-        .map(drop)
-}
-
-fn catalogue(
-    connection: &Connection,
-    device: &DeviceId,
-    epoch: Epoch,
-    entries: &Catalogue,
-) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO catalogues (device, epoch, sensor, name, kind, unit, role,
-             calibration, period_ms, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    for sensor in &entries.sensors {
-        insert.execute(params![
-            device.as_str(),
-            number(epoch.number()),
-            sensor.index,
-            sensor.name.as_str(),
-            sensor.kind.name(),
-            sensor.unit.symbol(),
-            sensor.role.as_str(),
-            sensor.calibration,
-            sensor.period_ms,
-            entries.version,
-        ])?;
-    }
-    Ok(())
-}
-
-fn device(
-    connection: &Connection,
-    device: &DeviceId,
-    record: &DeviceRecord,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO devices (device, epoch, births, link, seen_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute((
-            device.as_str(),
-            record.epoch.map(|epoch| number(epoch.number())),
-            number(record.births),
-            record.link.name(),
-            record.seen_ms,
-        ))
-        .map(drop)
-}
-
 fn utc(
     connection: &Connection,
     streams: &mut Streams,
@@ -444,30 +268,6 @@ fn utc(
              WHERE device = ?1 AND epoch = ?2 AND lane = ?3 AND first_seq = ?4",
         )?
         .execute((device, epoch, lane, first, basis.source as u8))
-        .map(drop)
-}
-
-fn alarm(connection: &Connection, item: &Alarm) -> rusqlite::Result<()> {
-    let (device, epoch, lane) = key_params(&item.key);
-    connection
-        .prepare_cached(
-            "INSERT INTO alarms (device, kind, epoch, lane, first_seq, last_seq, text, first_ms,
-                 last_ms, count)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1)
-             ON CONFLICT (device, kind, epoch, lane) DO UPDATE SET
-                 first_seq = excluded.first_seq, last_seq = excluded.last_seq,
-                 text = excluded.text, last_ms = excluded.last_ms, count = count + 1",
-        )?
-        .execute(params![
-            device,
-            item.kind,
-            epoch,
-            lane,
-            item.range.map(|range| number(range.first_seq)),
-            item.range.map(|range| number(range.last_seq)),
-            item.text,
-            item.at_ms,
-        ])
         .map(drop)
 }
 
