@@ -719,3 +719,57 @@ fn the_deadline_is_never_later_than_the_next_thing_to_do() {
     vehicle.turn();
     assert_eq!(vehicle.pipeline.keeper.best(), Some(anchor));
 }
+
+#[test]
+fn numbers_lost_last_of_all_are_explained_at_the_stop() {
+    let mut vehicle = Vehicle::new(CONFIG, SCENARIO, 8);
+    let mut centre = Centre::default();
+    vehicle.connect(1);
+    vehicle.run_until(3_000, &mut centre);
+    vehicle.sample_until(15_000);
+    let now = at(vehicle.now_ms);
+    vehicle.pipeline.drain(now, &mut vehicle.intake);
+    let issued = vehicle.intake.next_seq();
+    vehicle.pipeline.stop(now, issued, Memory::default());
+    for _ in 0..10 {
+        let published = vehicle.speak();
+        vehicle.deliver(published, &mut centre);
+    }
+    let stream = StreamId {
+        epoch: Epoch::from_random(7),
+        lane: Lane::Telemetry,
+    };
+    assert_eq!(centre.have[&stream].upto(), issued);
+    assert!(vehicle.pipeline.lost > 2);
+}
+
+#[test]
+fn a_sealed_reading_carries_its_score() {
+    let mut vehicle = Vehicle::new(CONFIG, SCENARIO, 4096);
+    let mut centre = Centre::default();
+    vehicle.connect(1);
+    for second in 0..1000_u64 {
+        let counts = if second == 990 {
+            2000
+        } else {
+            (second % 7) as i32
+        };
+        let value = Value::Temperature(Celsius128(counts));
+        let score = Score::ORDINARY;
+        vehicle.issuer.issue(Reading {
+            stamp_ms: second * 1000,
+            sensor: 0,
+            score,
+            value,
+        });
+        vehicle.now_ms = second * 1000;
+        let published = vehicle.turn();
+        vehicle.deliver(published, &mut centre);
+    }
+    let scored: Vec<(u64, u16)> = centre
+        .telemetry()
+        .filter(|reading| reading.score != Score::ORDINARY)
+        .map(|reading| (reading.stamp_ms, reading.score.0))
+        .collect();
+    assert_eq!(scored, [(990_000, 1000)]);
+}
