@@ -127,8 +127,9 @@ impl<S: Sink> Committer<S> {
     /// As [`Committer::commit`].
     pub(crate) fn resume(&mut self, now_ms: i64) -> Result<(), SinkError> {
         self.settle(|core, sink| {
+            core.resume_upkeep(sink)?;
             while core.decode_step(sink, now_ms)? {}
-            core.resume_upkeep(sink)
+            Ok(())
         })
     }
 

@@ -315,6 +315,37 @@ fn followed_alerts_are_printed_once_each_and_late_ones_are_marked() {
     station.stop(&end);
 }
 
+/// The whole way, printed with `--ignored --nocapture` in a release build.
+#[test]
+#[ignore = "a measurement: cargo test --release -p central -- --ignored --nocapture through"]
+fn rows_per_second_through_the_embedded_broker() {
+    const FRAMES: u64 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (station, end) = start(folder.path(), embedded());
+    let client = Client::device(&station.reach);
+    wait_for_centre(&client);
+    let frames: Vec<Vec<u8>> = (0..FRAMES)
+        .map(|n| frame(stream(1, T), n * 60, 60))
+        .collect();
+    let start_ms = crate::clock::monotonic_ms();
+    for frame in frames {
+        client.publish(Leaf::Telemetry, frame);
+    }
+    client.wait_for_upto(FRAMES * 60);
+    let took_ms = crate::clock::monotonic_ms() - start_ms;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
+    println!(
+        "{} rows/s, {peak} (client and frames included)",
+        FRAMES * 60_000 / took_ms.max(1)
+    );
+    drop(client);
+    station.stop(&end);
+}
+
 #[test]
 fn an_address_that_is_taken_is_a_failure_that_names_it() {
     let folder = tempfile::tempdir().unwrap();

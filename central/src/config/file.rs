@@ -212,10 +212,17 @@ impl Check<'_> {
             ));
         }
         Ok(Database {
-            path: table.path,
+            path: self.beside(&table.path),
             retention_days: table.retention_days,
             keep_sealed_bytes: table.keep_sealed_bytes,
         })
+    }
+
+    /// A relative path counts from the folder of the configuration file, wherever the process runs.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.file
+            .parent()
+            .map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
     fn broker(&self, table: BrokerTable) -> Result<Broker, ConfigError> {
@@ -269,6 +276,7 @@ impl Check<'_> {
         let login = match (table.username, table.password_file) {
             (None, None) => None,
             (Some(username), Some(password_file)) => {
+                let password_file = self.beside(&password_file);
                 self.secret(&password_file)?;
                 Some(Login {
                     username,

@@ -20,6 +20,12 @@ fn refusal(text: &str) -> String {
 fn a_path_is_all_that_must_be_said() {
     let config = parse("[database]\npath = \"fleet.sqlite\"\n").unwrap();
     assert_eq!(config.prefix, "fleet/v1");
+    assert!(
+        config.database.path.is_absolute(),
+        "{}",
+        config.database.path.display()
+    );
+    assert!(config.database.path.ends_with("fleet.sqlite"));
     assert_eq!(config.database.retention_days, 0);
     assert_eq!(config.ingest.commit_ms_max, 20);
     assert_eq!(config.broker.reach().host, "127.0.0.1");

@@ -221,6 +221,7 @@ impl Core {
         text: String,
     ) {
         self.count(key.device.as_str(), "clashes", 1);
+        tracing::warn!(device = %key.device, text, "identity clash");
         self.writes.push(Write::Alarm(Alarm {
             key: key.clone(),
             kind: "identity_clash",

@@ -12,6 +12,7 @@ mod rows;
 pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::HashMap;
 use std::fs::File;

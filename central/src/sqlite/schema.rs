@@ -5,9 +5,9 @@
 //! and remade when these change. Never: an existing migration edited.
 
 use firmware_shared::checksum::crc32c;
-use firmware_shared::reading::{FaultKind, FixKind, Kind, Metric};
-use firmware_shared::units::Unit;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::views;
 
 /// The version that this program writes.
 pub(crate) const VERSION: i64 = 2;
@@ -68,13 +68,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
-    for (name, sql) in [
-        ("readings", readings_view()),
-        ("readings_named", named_view()),
-    ] {
-        remake_view(&transaction, name, &sql)?;
+    for (name, sql) in views::all() {
+        remake(&transaction, name, &sql)?;
     }
-    remake_trigger(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
@@ -90,85 +86,19 @@ fn fill_quarantine_prints(transaction: &Transaction<'_>) -> rusqlite::Result<()>
     Ok(())
 }
 
-fn remake_view(transaction: &Transaction<'_>, name: &str, sql: &str) -> rusqlite::Result<()> {
-    let stored: Option<String> = transaction
+/// Makes a view or trigger anew unless it is there in these words. A view takes its triggers with it, so
+/// they come after it.
+fn remake(transaction: &Transaction<'_>, name: &str, sql: &str) -> rusqlite::Result<()> {
+    let stored: Option<(String, String)> = transaction
         .query_row(
-            "SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?1",
+            "SELECT type, sql FROM sqlite_master WHERE name = ?1",
             [name],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
-    if stored.as_deref() != Some(sql) {
-        transaction.execute_batch(&format!("DROP VIEW IF EXISTS {name}; {sql};"))?;
+    match stored {
+        Some((_, stored)) if stored == sql => Ok(()),
+        Some((kind, _)) => transaction.execute_batch(&format!("DROP {kind} {name}; {sql};")),
+        None => transaction.execute_batch(&format!("{sql};")),
     }
-    Ok(())
-}
-
-/// A person may delete rows through the view (a request to forget a vehicle, say); `verify` will tell.
-fn remake_trigger(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(
-        "CREATE TRIGGER IF NOT EXISTS readings_delete INSTEAD OF DELETE ON readings BEGIN
-             DELETE FROM reading
-             WHERE seq = OLD.seq AND stream =
-                 (SELECT stream FROM streams
-                  WHERE device = OLD.device AND epoch = OLD.epoch AND lane = OLD.lane);
-         END;",
-    )
-}
-
-fn readings_view() -> String {
-    let kind = names("r.kind", Kind::ALL.map(|kind| (kind as i64, kind.name())));
-    let unit = names("r.detail", known(|n| Unit(n).symbol(), "?"));
-    let fix = names("r.detail", known(|n| FixKind(n).name(), "unknown"));
-    let fault = names("r.detail", known(|n| FaultKind(n).name(), "unknown"));
-    let metric = names("r.detail", known(|n| Metric(n.into()).name(), "unknown"));
-    let (temperature, position, scalar, state, fault_kind, health) = (
-        Kind::Temperature as i64,
-        Kind::Position as i64,
-        Kind::Scalar as i64,
-        Kind::State as i64,
-        Kind::Fault as i64,
-        Kind::Health as i64,
-    );
-    format!(
-        "CREATE VIEW readings AS SELECT s.device, s.epoch, s.lane, r.seq, r.sensor, {kind} AS kind, \
-         r.boottime_ms, r.utc_ms, \
-         CASE r.kind WHEN {temperature} THEN r.raw / 128.0 WHEN {scalar} THEN r.scalar \
-         WHEN {state} THEN CAST(r.raw AS REAL) WHEN {health} THEN CAST(r.raw AS REAL) END AS value, \
-         CASE WHEN r.kind <> {fault_kind} THEN r.raw END AS raw, \
-         CASE r.kind WHEN {temperature} THEN 'degC' WHEN {scalar} THEN {unit} END AS unit, \
-         CASE r.kind WHEN {scalar} THEN r.aux END AS scale, \
-         r.lat, r.lon, r.height_mm, r.speed_mm_s, r.course_1e5_deg, r.h_acc_mm, r.dop_centi, \
-         r.satellites, \
-         CASE r.kind WHEN {position} THEN {fix} END AS fix, \
-         CASE r.kind WHEN {fault_kind} THEN {fault} END AS fault, \
-         CASE r.kind WHEN {fault_kind} THEN r.aux END AS fault_register, \
-         CASE r.kind WHEN {fault_kind} THEN r.raw END AS fault_code, \
-         CASE r.kind WHEN {health} THEN {metric} END AS metric, \
-         r.score FROM reading AS r JOIN streams AS s ON s.stream = r.stream"
-    )
-}
-
-fn named_view() -> String {
-    "CREATE VIEW readings_named AS SELECT r.*, c.name, c.role FROM readings AS r \
-     LEFT JOIN catalogues AS c \
-     ON c.device = r.device AND c.epoch = r.epoch AND c.sensor = r.sensor"
-        .to_owned()
-}
-
-/// The numbers of an open set that have a name.
-fn known<'a>(name: impl Fn(u8) -> &'a str, unknown: &'a str) -> Vec<(i64, &'a str)> {
-    (0..=u8::MAX)
-        .map(|n| (i64::from(n), name(n)))
-        .filter(|(_, name)| *name != unknown)
-        .collect()
-}
-
-/// A number as its name; a number without a name as `#number`.
-fn names<'a>(column: &str, names: impl IntoIterator<Item = (i64, &'a str)>) -> String {
-    let mut text = format!("CASE {column}");
-    for (number, name) in names {
-        text.push_str(&format!(" WHEN {number} THEN '{name}'"));
-    }
-    text + &format!(" ELSE '#' || {column} END")
 }

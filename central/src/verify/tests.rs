@@ -104,9 +104,8 @@ fn a_deleted_alert_and_a_deleted_opening_are_found() {
 fn one_measurement_under_two_numbers_is_a_duplicate_and_exits_with_1() {
     let desk = sound();
     desk.execute(
-        "INSERT INTO reading SELECT stream, 60, sensor, kind, boottime_ms, utc_ms, score, raw, detail, aux,
-             scalar, lat, lon, height_mm, speed_mm_s, course_1e5_deg, h_acc_mm, dop_centi, satellites
-         FROM reading WHERE seq = 5;
+        "INSERT INTO readings (device, epoch, lane, seq, sensor, kind, boottime_ms, value)
+         SELECT device, epoch, lane, 60, sensor, kind, boottime_ms, value FROM readings WHERE seq = 5;
          UPDATE have_set SET last_seq = 60 WHERE lane = 'telemetry'; UPDATE issued SET next_seq = 61 WHERE lane = 'telemetry'",
     );
     let report = verify(&desk.db()).unwrap();
