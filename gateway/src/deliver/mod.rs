@@ -18,6 +18,8 @@ mod receive;
 mod send;
 mod stats;
 
+use std::collections::BTreeSet;
+
 use firmware_shared::id::{Lane, SeqRange, StreamId};
 use firmware_shared::message::LossReason;
 use firmware_shared::time::TimeAnchor;
@@ -85,8 +87,10 @@ struct BirthPlan {
     sent_ms: Option<u64>,
     /// When the backlog begins without an answer.
     gate_ms: Option<u64>,
-    /// Births since the last answer.
+    /// Births since the last whole answer.
     unanswered: u32,
+    /// The streams of the last birth that no answer has named: a part of an answer may get lost.
+    unnamed: BTreeSet<StreamId>,
     was_answered: bool,
     /// Older epochs that did not fit into the last one.
     left_out: bool,

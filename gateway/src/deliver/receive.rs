@@ -173,9 +173,11 @@ impl Deliver {
             }
             Verdict::Answer => {
                 self.birth.was_answered = true;
-                self.birth.unanswered = 0;
-                self.birth.due_ms = None;
                 ack.entries.iter().for_each(|entry| self.replace(entry));
+                if self.birth.unnamed.is_empty() {
+                    self.birth.unanswered = 0;
+                    self.birth.due_ms = None;
+                }
             }
         }
         self.counts.acks += 1;
@@ -226,6 +228,7 @@ impl Deliver {
     /// The centre's answer replaces what was known: what it no longer has is sent again or lost.
     fn replace(&mut self, entry: &AckEntry) {
         let id = entry.stream();
+        self.birth.unnamed.remove(&id);
         self.advance(entry);
         let Some(stream) = self.spool.book_unwritten_mut().stream_mut(id) else {
             return;

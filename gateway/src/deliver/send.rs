@@ -5,7 +5,8 @@
 //! its wait, oldest first; while the centre is silent only live frames and one probe at a time go out.
 //! Never: publishes a frame that is acknowledged, lost, in flight or awaiting.
 
-use firmware_shared::id::Lane;
+use firmware_shared::id::{Lane, StreamId};
+use firmware_shared::message::Birth;
 use firmware_shared::topic::Topic;
 
 use super::compose::encoded;
@@ -19,6 +20,15 @@ use crate::spool::{Place, Unread};
 enum Source {
     Live,
     Backlog { resends: u32 },
+}
+
+fn listed(birth: &Birth) -> impl Iterator<Item = StreamId> + '_ {
+    birth.epochs.iter().flat_map(|open| {
+        open.lanes.iter().map(|lane| StreamId {
+            epoch: open.epoch,
+            lane: lane.lane,
+        })
+    })
 }
 
 impl Deliver {
@@ -83,6 +93,7 @@ impl Deliver {
         self.centre.expect_answer(nonce);
         self.counts.births += 1;
         self.birth.left_out = birth.epochs.len() < self.open_epochs();
+        self.birth.unnamed = listed(&birth).collect();
         self.birth.sent_ms = Some(self.now_ms);
         let again_ms = self
             .now_ms

@@ -282,6 +282,8 @@ impl Life {
             .backlog_before
             .get(&stream)
             .is_some_and(|next| range.first_seq < *next);
+        // A restored centre sends the backlog back to its beginning.
+        let is_backlog = is_backlog && !self.trouble.restores;
         if self.seen.insert((stream, range.first_seq)) && is_backlog {
             let here = (stream.epoch.number(), range.first_seq);
             let before = self.backlog_at.insert(stream.lane, here);

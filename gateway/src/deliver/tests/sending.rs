@@ -84,6 +84,36 @@ fn an_answer_to_the_birth_of_an_earlier_connection_does_not_replace_this_one() {
 }
 
 #[test]
+fn a_birth_is_said_again_when_a_part_of_its_answer_is_lost() {
+    let mut world = World::new(config());
+    for _ in 0..7 {
+        world.accept(Lane::Telemetry, 1);
+        world.restart();
+    }
+    world.connect(Connection::Main);
+    for message in world.poll() {
+        world.pass(&message);
+    }
+    let parts = world.centre.acks();
+    assert_eq!(parts.len(), 2, "8 epochs of 3 lanes");
+    world.tell(LinkEvent::Received {
+        payload: parts[0].clone(),
+    });
+    let out = world.poll();
+    assert_eq!(births(&out), 0);
+    out.iter().for_each(|message| world.pass(message));
+    world.wait(30_000);
+    let again = world.poll();
+    assert_eq!(births(&again), 1);
+    for message in again {
+        world.pass(&message);
+    }
+    world.ack();
+    world.wait(300_000);
+    assert_eq!(births(&world.poll()), 0);
+}
+
+#[test]
 fn the_backlog_waits_for_the_answer_to_the_birth_or_five_seconds() {
     let mut world = World::new(config());
     accept_frames(&mut world, 2);
