@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use crate::clock::{Stopwatch, wait_for};
 use crate::oracle::Life;
-use crate::rig::{Bench, PATIENCE, Rig};
+use crate::rig::{Bench, Measured, PATIENCE, Rig};
 use crate::world::Truth;
 
 /// A life lasts so long behind the gateway's start, at most.
@@ -19,7 +19,7 @@ const SEED: u64 = 20;
 ///
 /// # Errors
 /// When a promise does not hold.
-pub fn run(bench: &Bench<'_>, count: u32) -> anyhow::Result<Vec<String>> {
+pub fn run(bench: &Bench<'_>, count: u32) -> anyhow::Result<Measured> {
     let mut rig = Rig::prepare(bench)?;
     let mut moments = Moments(SEED);
     let mut lives = Vec::new();
@@ -49,7 +49,7 @@ pub fn run(bench: &Bench<'_>, count: u32) -> anyhow::Result<Vec<String>> {
     lives.push(Life::stopped(&before, &rig.world.truth()?));
     rig.note(format!("{count} power cuts"));
     rig.judge(&lives)?;
-    Ok(rig.measured)
+    Ok(rig.into_measured())
 }
 
 /// One life of so many milliseconds behind the gateway's start; the truth when it ended.

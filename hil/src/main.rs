@@ -9,7 +9,7 @@ use clap::Parser;
 use hil::archive::{Fetched, Parts, on_path, provide};
 use hil::clock::Stopwatch;
 use hil::outcome::{Outcome, exit_code};
-use hil::rig::{Bench, Spool};
+use hil::rig::{Bench, Measured, Spool};
 use hil::{cuts, tier1};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -110,16 +110,19 @@ fn run_all(cli: &Cli, tools: &Tools) -> Vec<Outcome> {
                     text.contains("are missing at the end"),
                     "failed, but for another reason: {text}"
                 );
-                Ok(vec![format!("found out: {text}")])
+                let sentences = vec![format!("found out: {text}")];
+                Ok(Measured {
+                    sentences,
+                    ..Measured::default()
+                })
             },
         )];
     }
-    let mut outcomes = vec![run_one(
-        "tier 1, virt board",
-        tools,
-        Spool::Disk,
-        tier1::run,
-    )];
+    let mut outcomes = vec![run_one("tier 1, virt board", tools, Spool::Disk, |bench| {
+        let measured = tier1::run(bench)?;
+        write_report(&measured, bench)?;
+        Ok(measured)
+    })];
     if cli.tier >= 2 {
         outcomes.push(run_one(
             "tier 2, power cuts on the virt board",
@@ -135,10 +138,12 @@ fn run_one(
     name: &str,
     tools: &Tools,
     spool: Spool,
-    scenario: impl FnOnce(&Bench<'_>) -> anyhow::Result<Vec<String>>,
+    scenario: impl FnOnce(&Bench<'_>) -> anyhow::Result<Measured>,
 ) -> Outcome {
     let watch = Stopwatch::start();
-    let outcome = in_folder(tools, spool, scenario).map_or_else(Outcome::Failed, Outcome::Passed);
+    let outcome = in_folder(tools, spool, scenario).map_or_else(Outcome::Failed, |measured| {
+        Outcome::Passed(measured.sentences)
+    });
     let outcome = told(name, outcome);
     println!(
         "  {} s on kernel {}",
@@ -146,6 +151,16 @@ fn run_one(
         tools.parts.kernel_release()
     );
     outcome
+}
+
+/// Leaves the numbers in `target/bench/arm.json`.
+fn write_report(measured: &Measured, bench: &Bench<'_>) -> anyhow::Result<()> {
+    let mut values = measured.values.clone();
+    values.insert("binary_bytes", fs::metadata(bench.gateway)?.len());
+    let folder = std::path::absolute(target_folder())?.join("bench");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("arm.json"), serde_json::to_vec_pretty(&values)?)?;
+    Ok(())
 }
 
 /// Prints how a scenario ended.
@@ -159,8 +174,8 @@ fn told(name: &str, outcome: Outcome) -> Outcome {
 fn in_folder(
     tools: &Tools,
     spool: Spool,
-    scenario: impl FnOnce(&Bench<'_>) -> anyhow::Result<Vec<String>>,
-) -> anyhow::Result<Vec<String>> {
+    scenario: impl FnOnce(&Bench<'_>) -> anyhow::Result<Measured>,
+) -> anyhow::Result<Measured> {
     let folder = tools.folder.as_path();
     if folder.exists() {
         fs::remove_dir_all(folder)?;

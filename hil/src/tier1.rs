@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::clock::{Stopwatch, wait_for};
 use crate::oracle::Life;
-use crate::rig::{Bench, PATIENCE, Rig};
+use crate::rig::{Bench, Measured, PATIENCE, Rig};
 use crate::world::Truth;
 
 /// The alert must be at the subscriber within this time.
@@ -26,12 +26,12 @@ const FIRST_READING_MAX_MS: u64 = 2000;
 ///
 /// # Errors
 /// When a promise does not hold.
-pub fn run(bench: &Bench<'_>) -> anyhow::Result<Vec<String>> {
+pub fn run(bench: &Bench<'_>) -> anyhow::Result<Measured> {
     let mut rig = Rig::prepare(bench)?;
     let (truth, first) = first_life(&mut rig)?;
     let second = second_life(&mut rig, &truth)?;
     rig.judge(&[first, second])?;
-    Ok(rig.measured)
+    Ok(rig.into_measured())
 }
 
 /// Normal, hot, alert, link down, power cut.
@@ -53,6 +53,7 @@ fn first_life(rig: &mut Rig<'_>) -> anyhow::Result<(Truth, Life)> {
     rig.note(format!(
         "first reading {first_ms} ms after the gateway's start, guest time"
     ));
+    rig.values.insert("first_reading_ms", first_ms);
     ensure!(
         first_ms <= FIRST_READING_MAX_MS,
         "the first reading took {first_ms} ms, {FIRST_READING_MAX_MS} are allowed"
@@ -86,6 +87,8 @@ fn expect_alert(rig: &mut Rig<'_>) -> anyhow::Result<()> {
     let alert = wait_for("the alert at the subscriber", ALERT_MAX, || {
         Ok(rig.centre.alerts()?.into_iter().find(is_hot))
     })?;
+    rig.values
+        .insert("alert_at_subscriber_ms", watch.elapsed_ms());
     let text = alert.get("text").unwrap_or(&Value::Null);
     rig.note(format!(
         "alert at the subscriber {} ms after 45 degC: {text}",
