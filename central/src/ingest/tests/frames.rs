@@ -347,6 +347,29 @@ fn rows_are_dated_by_the_anchor_of_their_frame_or_of_their_boot_and_stamps_stay(
 }
 
 #[test]
+fn the_anchor_of_a_frame_serves_the_whole_boot() {
+    let mut desk = Desk::new();
+    desk.give(Leaf::Health, &opening(stream(1, Lane::Health), boot(1)));
+    desk.give(Leaf::Telemetry, &frame(stream(1, T), 0, 5));
+    let gnss = Some(anchor(0, 1_000_000, ClockSource::Gnss));
+    for first in [5, 10] {
+        let list = readings(first, 5);
+        desk.give(
+            Leaf::Telemetry,
+            &seal_anchored(stream(1, T), first, &list, gnss),
+        );
+    }
+    while desk.committer.has_upkeep() {
+        desk.committer.date_rows().unwrap();
+    }
+    assert_eq!(desk.column("SELECT source FROM anchors"), ["gnss"]);
+    assert_eq!(
+        desk.column("SELECT DISTINCT utc_ms - boottime_ms FROM readings"),
+        ["1000000"]
+    );
+}
+
+#[test]
 fn rows_that_a_killed_process_left_undated_are_dated_by_the_next() {
     let mut desk = Desk::new();
     for number in 0..450 {

@@ -306,3 +306,15 @@ fn devices_do_not_share_numbers() {
     assert_eq!(desk.value("SELECT count(*) FROM readings"), "20");
     assert_eq!(desk.counter("clashes"), 0);
 }
+
+#[test]
+fn an_epoch_in_two_boots_is_an_identity_clash() {
+    let mut desk = Desk::new();
+    desk.give(Leaf::Health, &opening(stream(1, Lane::Health), boot(2)));
+    assert_eq!(desk.value("SELECT count(*) FROM alarms"), "0");
+    // Births of this kit name boot 1.
+    let open = [(stream(1, Lane::Health), None)];
+    desk.give(Leaf::Status, &message(&birth(1, 1, 1, &open)));
+    assert_eq!(desk.value("SELECT kind FROM alarms"), "identity_clash");
+    assert_eq!(desk.value("SELECT boot_id FROM epochs"), "02".repeat(16));
+}
