@@ -98,7 +98,7 @@ pub(crate) struct Ages {
 const MARKS_MAX: usize = 64;
 
 impl Ages {
-    /// Numbers below `next_seq` came in until now.
+    /// Numbers below `next_seq` came in so far.
     pub(crate) fn note(&mut self, next_seq: u64, now_ms: u64) {
         let last_ms = self.marks.back().map(|(_, at_ms)| *at_ms);
         if last_ms.is_some_and(|at_ms| now_ms < at_ms.saturating_add(self.spacing_ms)) {

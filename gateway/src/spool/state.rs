@@ -18,11 +18,12 @@ use firmware_shared::id::{Epoch, Lane, SeqRange};
 use firmware_shared::time::BootId;
 use serde::{Deserialize, Serialize};
 
-use super::book::{Book, BootAnchors, Ending, EpochEntry, PerLane, Stream, Tail};
+use super::book::{Book, BootAnchors, Ending, EpochEntry, PerLane};
 use super::disk::Disk;
 use super::ledger::Ledger;
 use super::numbers::{self, Numbers};
 use super::record::EpochNote;
+use super::stream::{Stream, Tail};
 
 const FILE: &str = "state";
 const FILE_WRITTEN: &str = "state.tmp";

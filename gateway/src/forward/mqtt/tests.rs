@@ -6,6 +6,7 @@ use broker::{Broker, CONNECT, DISCONNECT, Manner, PINGREQ, PUBLISH, SUBSCRIBE};
 use crossbeam_channel::{Receiver, bounded};
 use firmware_shared::id::{Lane, SeqRange, StreamId};
 use firmware_shared::message::{Message, Will};
+use firmware_shared::topic::Topic;
 
 use super::*;
 use crate::deliver::tests::centre::{Centre, frame};
