@@ -27,12 +27,22 @@ const RCF_WARM_UP: usize = 1_000;
 fn series(count: usize) -> Vec<f64> {
     let mut random = 1_u64;
     let mut noise = move || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (random >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
     };
     let saw = |i: usize| 0.8 * (4.0 * ((i as f64 / 31.0).fract() - 0.5).abs() - 1.0);
-    let event = |i: usize| if i % 300 < 30 { 4.0 * (i % 300) as f64 / 30.0 } else { 0.0 };
-    (0..count).map(|i| ((-18.0 + saw(i) + event(i) + 0.1 * noise()) * 16.0).round() / 16.0).collect()
+    let event = |i: usize| {
+        if i % 300 < 30 {
+            4.0 * (i % 300) as f64 / 30.0
+        } else {
+            0.0
+        }
+    };
+    (0..count)
+        .map(|i| ((-18.0 + saw(i) + event(i) + 0.1 * noise()) * 16.0).round() / 16.0)
+        .collect()
 }
 
 fn step_ns<const M: usize, const P: usize, const T: usize, const B: usize>(values: &[f64]) -> f64 {
@@ -87,12 +97,20 @@ fn target() -> PathBuf {
 }
 
 fn rcf_options() -> RandomCutForestOptions {
-    todo!()
+    RandomCutForestOptions {
+        dimensions: 1,
+        shingle_size: 8,
+        num_trees: Some(30),
+        sample_size: Some(128),
+        random_seed: Some(1),
+        parallel_execution_enabled: Some(false),
+        ..Default::default()
+    }
 }
 
 fn main() {
     let values = series(READINGS);
-    let small = step_ns::<2, 225, 256, 24>(&values);
+    let small = step_ns::<2, 225, 192, 24>(&values);
     let large = step_ns::<4, 400, 4096, 48>(&values);
     let rcf = rcf_step_ns(&values[..RCF_READINGS]);
     let report = serde_json::json!({
@@ -103,7 +121,7 @@ fn main() {
         "large_speedup_vs_rcf": rcf / large,
         "state_bytes": size_of::<Small>(),
         "large_state_bytes": size_of::<Large>(),
-        "snapshot_bytes": snapshot_len::<2, 225, 256, 24>(&values),
+        "snapshot_bytes": snapshot_len::<2, 225, 192, 24>(&values),
         "large_snapshot_bytes": snapshot_len::<4, 400, 4096, 48>(&values),
     });
     let folder = target().join("bench");

@@ -10,12 +10,12 @@ use firmware_shared::detect::{Detector, Share};
 use crate::csv::{Error, Rows};
 
 /// The score from which an alert is raised unless told otherwise.
-pub const THRESHOLD: f32 = 0.5;
+pub(crate) const THRESHOLD: f32 = 0.5;
 const RERAISE_MS: u64 = 3_600_000;
 const DAY_MS: f64 = 86_400_000.0;
 
 /// Prints the alerts and how many there are in a day.
-pub fn run<const M: usize, const P: usize, const T: usize, const B: usize>(
+pub(crate) fn run<const M: usize, const P: usize, const T: usize, const B: usize>(
     input: impl BufRead,
     mut output: impl Write,
     detector: &mut Detector<M, P, T, B>,

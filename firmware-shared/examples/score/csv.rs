@@ -13,7 +13,7 @@ use crate::stamp;
 
 /// What went wrong.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// The input or output failed.
     Io(io::Error),
     /// A cell is not what it has to be.
@@ -51,16 +51,16 @@ impl From<io::Error> for Error {
 }
 
 /// One row.
-pub struct Row {
+pub(crate) struct Row {
     /// The texts as they were.
-    pub stamp: String,
-    pub value: String,
-    pub now_ms: u64,
-    pub input: Input,
+    pub(crate) stamp: String,
+    pub(crate) value: String,
+    pub(crate) now_ms: u64,
+    pub(crate) input: Input,
 }
 
 /// Rows, one by one.
-pub struct Rows<R> {
+pub(crate) struct Rows<R> {
     reader: R,
     columns: [Option<usize>; 6],
     line: u64,
@@ -78,7 +78,7 @@ const COLUMNS: [&str; 6] = [
 
 impl<R: BufRead> Rows<R> {
     /// Reads the header.
-    pub fn new(mut reader: R) -> Result<Self, Error> {
+    pub(crate) fn new(mut reader: R) -> Result<Self, Error> {
         let mut buffer = String::new();
         reader.read_line(&mut buffer)?;
         let names: Vec<&str> = buffer.trim_end().split(',').map(str::trim).collect();
@@ -97,7 +97,7 @@ impl<R: BufRead> Rows<R> {
     }
 
     /// The next row; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Row>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Row>, Error> {
         loop {
             self.buffer.clear();
             if self.reader.read_line(&mut self.buffer)? == 0 {

@@ -9,10 +9,10 @@ use firmware_shared::detect::{Detector, Verdict};
 use crate::csv::{Error, Row, Rows};
 
 /// The columns of the answer.
-pub const HEADER: &str = "timestamp,value,anomaly_score,kind,expected,low,high";
+pub(crate) const HEADER: &str = "timestamp,value,anomaly_score,kind,expected,low,high";
 
 /// Scores all rows.
-pub fn run<const M: usize, const P: usize, const T: usize, const B: usize>(
+pub(crate) fn run<const M: usize, const P: usize, const T: usize, const B: usize>(
     input: impl BufRead,
     mut output: impl Write,
     detector: &mut Detector<M, P, T, B>,

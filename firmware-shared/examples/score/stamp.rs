@@ -4,7 +4,7 @@
 //! Never: knows a time zone; the detector needs distances and phases only.
 
 /// Milliseconds of a stamp, `None` when it is none.
-pub fn parse_ms(text: &str) -> Option<u64> {
+pub(crate) fn parse_ms(text: &str) -> Option<u64> {
     let text = text.trim();
     let text = text.strip_suffix('Z').unwrap_or(text);
     let (date, time) = text.split_once([' ', 'T'])?;

@@ -17,8 +17,8 @@ const ALIKE: f32 = 0.8;
 const HABIT: f32 = 0.5;
 /// Ticks in which a past episode loses 63 % of its weight.
 const MEMORY_TICKS: f32 = 3000.0;
-/// Eight bins per octave from 2^-8 to 2^8.
-const BINS: usize = 128;
+/// Eight bins per octave from 2^-4 to 2^6.
+const BINS: usize = 80;
 
 /// Silence by the strongest recent score, and habituation by how many were alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ impl Rarity {
 
 /// Eight bins per octave, straight from the bits of the number.
 fn bin(score: f32) -> usize {
-    const LOWEST: u32 = (127 - 8) << 3;
+    const LOWEST: u32 = (127 - 4) << 3;
     let eighths = score.max(0.0).to_bits() >> 20;
     (eighths.saturating_sub(LOWEST) as usize).min(BINS - 1)
 }
@@ -106,6 +106,8 @@ pub(super) struct Hold {
 impl Hold {
     /// Readings of silence after a score.
     const TICKS: u32 = 100;
+    /// It speaks again when it grows by this factor.
+    const GROWTH: f32 = 1.15;
 
     pub(super) const fn new() -> Self {
         Self {
@@ -121,7 +123,7 @@ impl Hold {
 
     pub(super) fn judge(&mut self, raw: f32) -> f32 {
         let quiet = self.since <= Self::TICKS;
-        if raw <= 0.0 || (quiet && raw <= GROWTH * self.said) {
+        if raw <= 0.0 || (quiet && raw <= Self::GROWTH * self.said) {
             return 0.0;
         }
         (self.said, self.since) = (raw, 0);

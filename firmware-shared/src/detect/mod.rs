@@ -52,7 +52,7 @@ const GENERAL_UNIT: f32 = 0.6;
 const GENERAL_UNIT_FAST: f32 = 6.0;
 
 /// At most 4 KiB of state.
-pub type Small = Detector<2, 225, 256, 24>;
+pub type Small = Detector<2, 225, 192, 24>;
 /// At most 48 KiB of state.
 pub type Large = Detector<4, 400, 4096, 48>;
 

@@ -21,8 +21,6 @@ const SCALE_TICKS: f32 = 2000.0;
 pub(super) struct Season {
     week: heapless::Vec<f32, HOURS>,
     week_seen: heapless::Vec<u8, HOURS>,
-    day: heapless::Vec<f32, 24>,
-    day_seen: heapless::Vec<u8, 24>,
     residual: f32,
     power: f32,
     power_count: f32,
@@ -34,8 +32,6 @@ impl Season {
         let mut new = Self {
             week: heapless::Vec::new(),
             week_seen: heapless::Vec::new(),
-            day: heapless::Vec::new(),
-            day_seen: heapless::Vec::new(),
             residual: 0.0,
             power: 0.0,
             power_count: 0.0,
@@ -45,9 +41,7 @@ impl Season {
         let _fits = new
             .week
             .resize(HOURS, 0.0)
-            .and(new.week_seen.resize(HOURS, 0))
-            .and(new.day.resize(24, 0.0))
-            .and(new.day_seen.resize(24, 0));
+            .and(new.week_seen.resize(HOURS, 0));
         new
     }
 
@@ -68,17 +62,29 @@ impl Season {
         }
         self.ticks = self.ticks.saturating_add(1);
         learn(&mut self.week, &mut self.week_seen, hour, value);
-        learn(&mut self.day, &mut self.day_seen, hour % 24, value);
         away
     }
 
-    /// The hour of the week as far as it is known, else the hour of the day.
+    /// The hour of the week as far as it is known, else that hour of all days.
     fn expected(&self, hour: usize) -> f32 {
+        let seen = self.seen(hour);
         let week = self.week.get(hour).copied().unwrap_or(0.0);
-        let day = self.day.get(hour % 24).copied().unwrap_or(0.0);
-        let seen = f32::from(self.week_seen.get(hour).copied().unwrap_or(0));
         let trust = (seen / STEADY).min(1.0);
+        if trust >= 1.0 {
+            return week;
+        }
+        let (mut sum, mut count) = (0.0, 0.0);
+        for same in (hour % 24..HOURS).step_by(24) {
+            let seen = self.seen(same);
+            sum += seen * self.week.get(same).copied().unwrap_or(0.0);
+            count += seen;
+        }
+        let day = if count > 0.0 { sum / count } else { 0.0 };
         week * trust + day * (1.0 - trust)
+    }
+
+    fn seen(&self, hour: usize) -> f32 {
+        f32::from(self.week_seen.get(hour).copied().unwrap_or(0))
     }
 }
 

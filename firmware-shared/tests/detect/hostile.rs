@@ -18,10 +18,16 @@ fn dropouts_bus_errors_and_nan_leave_the_model_as_it_was() {
             Input::value(f64::INFINITY),
             Input::invalid(Invalid::NoReading),
             Input::invalid(Invalid::OutOfRange),
-            Input { value: Ok(f64::NAN), channels: Channels::default() },
+            Input {
+                value: Ok(f64::NAN),
+                channels: Channels::default(),
+            },
         ][i % 5];
         let verdict = disturbed.step(now_ms + 20_000, &bad);
-        assert_eq!((verdict.score, verdict.readiness), (0.0, Readiness::NoValue));
+        assert_eq!(
+            (verdict.score, verdict.readiness),
+            (0.0, Readiness::NoValue)
+        );
     }
     assert!(clean == disturbed);
 }
@@ -30,8 +36,15 @@ fn dropouts_bus_errors_and_nan_leave_the_model_as_it_was() {
 fn a_young_detector_says_that_it_is_cold() {
     let mut detector = Small::new();
     for (i, value) in Reefer::new(2).minutes(149).iter().enumerate() {
-        let verdict = detector.step(START_MS + MINUTE_MS * i as u64, &Input::value(value * 100.0));
-        assert_eq!((verdict.score, verdict.readiness), (0.0, Readiness::Cold), "{i}");
+        let verdict = detector.step(
+            START_MS + MINUTE_MS * i as u64,
+            &Input::value(value * 100.0),
+        );
+        assert_eq!(
+            (verdict.score, verdict.readiness),
+            (0.0, Readiness::Cold),
+            "{i}"
+        );
     }
 }
 

@@ -1,6 +1,11 @@
 //! The detector's hard properties: causal, restorable, without a heap, the same at any scale, awake after
 //! millions of readings, not taught by what is no reading.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod reefer;
 
@@ -15,11 +20,15 @@ use firmware_shared::detect::{Detector, Input, Verdict};
 use reefer::{MINUTE_MS, START_MS};
 
 /// All verdicts on one value a minute.
-pub fn verdicts<const M: usize, const P: usize, const T: usize, const B: usize>(
+pub(crate) fn verdicts<const M: usize, const P: usize, const T: usize, const B: usize>(
     detector: &mut Detector<M, P, T, B>,
     from: usize,
     values: &[f64],
 ) -> Vec<Verdict> {
     let at = |i: usize| START_MS + MINUTE_MS * (from + i) as u64;
-    values.iter().enumerate().map(|(i, x)| detector.step(at(i), &Input::value(*x))).collect()
+    values
+        .iter()
+        .enumerate()
+        .map(|(i, x)| detector.step(at(i), &Input::value(*x)))
+        .collect()
 }

@@ -25,8 +25,8 @@ const FREEZE_MS: u64 = 5_000;
 const REPEATS_MAX: u32 = 2;
 /// Drag-off: the receiver's speed and its positions may disagree by this, m/s, plus a share of the
 /// accuracy (multipath moves positions and says so), smoothed over this time.
-const SLACK_SPEED: f32 = 1.0;
-const SLACK_PER_ACCURACY: f32 = 0.05;
+const SLACK_SPEED: f32 = 0.6;
+const SLACK_PER_ACCURACY: f32 = 0.125;
 const SMOOTH_S: f32 = 10.0;
 /// Disagreement that is an alert, m, and that ends it.
 const DRAG_M: f32 = 30.0;
@@ -150,14 +150,21 @@ impl GnssDetector {
     /// Judges one epoch: the fault that starts here, if one does.
     pub fn step(&mut self, now_ms: u64, epoch: &Epoch) -> Option<GnssFault> {
         match epoch {
-            Epoch::Fix { position, time_of_day_ms } => self.fix(now_ms, position, *time_of_day_ms),
+            Epoch::Fix {
+                position,
+                time_of_day_ms,
+            } => self.fix(now_ms, position, *time_of_day_ms),
             Epoch::NoFix => self.no_fix(now_ms, false),
             Epoch::Silent => self.no_fix(now_ms, true),
         }
     }
 
     fn no_fix(&mut self, now_ms: u64, silent: bool) -> Option<GnssFault> {
-        self.silent = if silent { self.silent.saturating_add(1) } else { 0 };
+        self.silent = if silent {
+            self.silent.saturating_add(1)
+        } else {
+            0
+        };
         self.fixes = 0;
         let since_ms = *self.lost_ms.get_or_insert(now_ms);
         let patience_ms = if self.ever { TUNNEL_MS } else { COLD_START_MS };
@@ -179,7 +186,9 @@ impl GnssDetector {
             lon: at.lon.0,
             speed: at.speed.map(|speed| speed.0 as f32 / 1e3),
             course: at.course.map(|course| (course.0 as f32 / 1e5).to_radians()),
-            accuracy_m: at.h_acc.map_or(ACCURACY_M, |accuracy| accuracy.0 as f32 / 1e3),
+            accuracy_m: at
+                .h_acc
+                .map_or(ACCURACY_M, |accuracy| accuracy.0 as f32 / 1e3),
         };
         let Some(last) = self.last.replace(next) else {
             self.standing_ms = now_ms;
@@ -197,7 +206,11 @@ impl GnssDetector {
     fn sentence(&mut self, time_ms: Option<u32>) -> Option<Option<GnssFault>> {
         let same = time_ms.is_some() && time_ms == self.time_of_day_ms;
         self.time_of_day_ms = time_ms;
-        self.repeats = if same { self.repeats.saturating_add(1) } else { 0 };
+        self.repeats = if same {
+            self.repeats.saturating_add(1)
+        } else {
+            0
+        };
         let frozen = self.repeats >= REPEATS_MAX;
         let said = self.turn(GnssFault::FrozenSentence, frozen, frozen);
         same.then_some(said)
@@ -220,7 +233,13 @@ impl GnssDetector {
         self.turn(GnssFault::Freeze, frozen, frozen)
     }
 
-    fn drag(&mut self, last: &Last, next: &Last, moved: (f32, f32), jumped: bool) -> Option<GnssFault> {
+    fn drag(
+        &mut self,
+        last: &Last,
+        next: &Last,
+        moved: (f32, f32),
+        jumped: bool,
+    ) -> Option<GnssFault> {
         let apart_ms = next.now_ms.saturating_sub(last.now_ms);
         let neighbours = apart_ms > 0 && apart_ms <= NEIGHBOURS_MS;
         let told = last.travelled(next);
@@ -237,7 +256,11 @@ impl GnssDetector {
         let over = length((self.north, self.east)) - slack;
         self.drag_m = (self.drag_m + over * seconds).max(0.0);
         let on = self.on & GnssFault::DragOff.bit() != 0;
-        self.turn(GnssFault::DragOff, self.drag_m > DRAG_M, on && self.drag_m > DRAG_END_M)
+        self.turn(
+            GnssFault::DragOff,
+            self.drag_m > DRAG_M,
+            on && self.drag_m > DRAG_END_M,
+        )
     }
 
     fn settled(&self, next: &Last) -> bool {
@@ -248,7 +271,11 @@ impl GnssDetector {
     fn turn(&mut self, fault: GnssFault, starts: bool, stays: bool) -> Option<GnssFault> {
         let was_on = self.on & fault.bit() != 0;
         if starts || stays {
-            self.on |= if stays || fault != GnssFault::Jump { fault.bit() } else { 0 };
+            self.on |= if stays || fault != GnssFault::Jump {
+                fault.bit()
+            } else {
+                0
+            };
         } else {
             self.on &= !fault.bit();
         }
@@ -274,7 +301,10 @@ impl Last {
     fn travelled(&self, next: &Self) -> Option<(f32, f32)> {
         let seconds = next.now_ms.saturating_sub(self.now_ms) as f32 / 1e3;
         let (from, to) = (self.velocity()?, next.velocity()?);
-        Some(((from.0 + to.0) / 2.0 * seconds, (from.1 + to.1) / 2.0 * seconds))
+        Some((
+            (from.0 + to.0) / 2.0 * seconds,
+            (from.1 + to.1) / 2.0 * seconds,
+        ))
     }
 
     /// Velocity north and east; without a course only standing is known.

@@ -22,11 +22,20 @@ struct Disturb {
 
 impl Drive {
     fn new() -> Self {
-        Self { detector: GnssDetector::new(1000), now_ms: 0, north_m: 0.0, east_m: 0.0, random: 1 }
+        Self {
+            detector: GnssDetector::new(1000),
+            now_ms: 0,
+            north_m: 0.0,
+            east_m: 0.0,
+            random: 1,
+        }
     }
 
     fn noise(&mut self) -> f64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.random >> 33) as f64 / f64::from(1_u32 << 31) - 0.5
     }
 
@@ -41,7 +50,9 @@ impl Drive {
             lon: Degrees1e7(((11.0 + east / metres / 48.0_f64.to_radians().cos()) * 1e7) as i32),
             height: None,
             speed: Some(MillimetresPerSecond((speed * 1e3) as i32)),
-            course: Some(Course1e5((course.to_degrees().rem_euclid(360.0) * 1e5) as i32)),
+            course: Some(Course1e5(
+                (course.to_degrees().rem_euclid(360.0) * 1e5) as i32,
+            )),
             h_acc: Some(AccuracyMm((by.accuracy_m.unwrap_or(3.0) * 1e3) as u32)),
             dop: None,
             satellites: Some(9),
@@ -56,11 +67,19 @@ impl Drive {
         self.east_m += speed * course.sin();
         let position = self.position(speed, course, by);
         let time_of_day_ms = Some((self.now_ms % 86_400_000) as u32);
-        self.detector.step(self.now_ms, &Epoch::Fix { position, time_of_day_ms })
+        self.detector.step(
+            self.now_ms,
+            &Epoch::Fix {
+                position,
+                time_of_day_ms,
+            },
+        )
     }
 
     fn drive(&mut self, seconds: u32) -> Vec<GnssFault> {
-        (0..seconds).filter_map(|i| self.fix(20.0, f64::from(i) / 60.0, Disturb::default())).collect()
+        (0..seconds)
+            .filter_map(|i| self.fix(20.0, f64::from(i) / 60.0, Disturb::default()))
+            .collect()
     }
 
     fn epoch(&mut self, epoch: Epoch) -> Option<GnssFault> {
@@ -79,7 +98,10 @@ fn each_jump_of_more_than_200_m_is_found_at_its_first_fix() {
     for metres in [201.0, 250.0, 1000.0, 50_000.0] {
         let mut drive = Drive::new();
         assert_eq!(drive.drive(60), []);
-        let by = Disturb { north_m: metres, ..Disturb::default() };
+        let by = Disturb {
+            north_m: metres,
+            ..Disturb::default()
+        };
         assert_eq!(drive.fix(0.0, 0.0, by), Some(GnssFault::Jump), "{metres} m");
     }
 }
@@ -92,7 +114,10 @@ fn a_position_that_stands_while_moving_is_found_within_ten_seconds() {
     let found: Vec<u32> = (1..=30)
         .filter(|second| {
             let time_of_day_ms = Some(60_000 + second * 1000);
-            drive.epoch(Epoch::Fix { position, time_of_day_ms }) == Some(GnssFault::Freeze)
+            drive.epoch(Epoch::Fix {
+                position,
+                time_of_day_ms,
+            }) == Some(GnssFault::Freeze)
         })
         .collect();
     assert!(matches!(found[..], [1..=10]), "{found:?}");
@@ -103,7 +128,10 @@ fn a_vehicle_that_stands_may_repeat_its_position_for_hours() {
     let mut drive = Drive::new();
     let position = drive.position(0.1, 0.0, Disturb::default());
     let said = (0..10_000).filter_map(|i| {
-        drive.epoch(Epoch::Fix { position, time_of_day_ms: Some(i * 1000) })
+        drive.epoch(Epoch::Fix {
+            position,
+            time_of_day_ms: Some(i * 1000),
+        })
     });
     assert_eq!(said.count(), 0);
 }
@@ -113,9 +141,15 @@ fn a_sentence_that_repeats_is_found_within_three_seconds_and_told_once() {
     let mut drive = Drive::new();
     drive.drive(60);
     let position = drive.position(20.0, 0.0, Disturb::default());
-    let epoch = Epoch::Fix { position, time_of_day_ms: Some(60_000) };
+    let epoch = Epoch::Fix {
+        position,
+        time_of_day_ms: Some(60_000),
+    };
     let said: Vec<_> = (0..20).map(|_| drive.epoch(epoch)).collect();
-    assert!(said[..3].contains(&Some(GnssFault::FrozenSentence)), "{said:?}");
+    assert!(
+        said[..3].contains(&Some(GnssFault::FrozenSentence)),
+        "{said:?}"
+    );
     assert_eq!(said.iter().flatten().count(), 1);
 }
 
@@ -128,8 +162,14 @@ fn a_drag_off_of_2_to_20_m_per_s_is_found_within_a_minute() {
             let found = (1..=60).find(|second| {
                 let away = rate * f64::from(*second);
                 let by = match across {
-                    true => Disturb { east_m: away, ..Disturb::default() },
-                    false => Disturb { north_m: away, ..Disturb::default() },
+                    true => Disturb {
+                        east_m: away,
+                        ..Disturb::default()
+                    },
+                    false => Disturb {
+                        north_m: away,
+                        ..Disturb::default()
+                    },
                 };
                 drive.fix(20.0, 2.0, by) == Some(GnssFault::DragOff)
             });
@@ -159,7 +199,9 @@ fn a_tunnel_raises_nothing_and_a_dead_antenna_does() {
         assert_eq!(drive.epoch(Epoch::NoFix), None);
     }
     assert_eq!(drive.drive(600), []);
-    let said: Vec<_> = (0..1200).filter_map(|_| drive.epoch(Epoch::NoFix)).collect();
+    let said: Vec<_> = (0..1200)
+        .filter_map(|_| drive.epoch(Epoch::NoFix))
+        .collect();
     assert_eq!(said, [GnssFault::Loss]);
 }
 
@@ -171,7 +213,11 @@ fn a_cold_start_with_a_wandering_first_fix_raises_nothing() {
     }
     for second in 0..15 {
         let away = 900.0 - 60.0 * f64::from(second);
-        let by = Disturb { north_m: away, accuracy_m: Some(away / 3.0 + 5.0), east_m: 0.0 };
+        let by = Disturb {
+            north_m: away,
+            accuracy_m: Some(away / 3.0 + 5.0),
+            east_m: 0.0,
+        };
         assert_eq!(drive.fix(0.0, 0.0, by), None, "{second}");
     }
     assert_eq!(drive.drive(600), []);
@@ -187,7 +233,10 @@ fn twenty_truck_days_of_urban_multipath_raise_at_most_one_alert() {
         let canyon = second % 1200 < 300;
         let (a, b) = (drive.noise(), drive.noise());
         let strength = if canyon { 12.0 } else { 0.3 };
-        wander = (wander.0 * 0.97 + strength * a, wander.1 * 0.97 + strength * b);
+        wander = (
+            wander.0 * 0.97 + strength * a,
+            wander.1 * 0.97 + strength * b,
+        );
         let echo = if canyon && second % 97 < 4 { 60.0 } else { 0.0 };
         let by = Disturb {
             north_m: wander.0 + echo,

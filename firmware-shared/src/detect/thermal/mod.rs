@@ -31,7 +31,7 @@ const DAYS_MIN: f32 = 0.3;
 const JUMP: f32 = 2.32;
 const SCATTER: f32 = 1.14;
 const FLAT: f32 = 1.75;
-const RAMP: [f32; 4] = [1.20, 1.14, 1.06, 1.10];
+const RAMP: [f32; 4] = [0.90, 0.86, 0.80, 0.83];
 const LEVEL: [f32; 4] = [1.61, 2.11, 3.30, 4.20];
 
 /// The strongest finding of one reading.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::level::Age;
-use super::sudden::{GROWTH, ratio};
+use super::sudden::ratio;
 use crate::detect::ring::Ring;
 
 /// The lengths, ticks.
@@ -17,9 +17,11 @@ const STRIDE: usize = 5;
 /// Ticks in the smoothed value.
 const SMOOTH: usize = 5;
 /// The longest length, and room to look for the start of the rise.
-const KEPT: usize = 128;
+const KEPT: usize = 72;
 /// The record of the whole day counts by this share at every hour.
 const ALL_DAY: f32 = 0.3;
+/// An excursion teaches at most 1.3 times what is known, and a swing.
+const GROWTH: f32 = 1.3;
 /// Swings added to the record.
 const FLOOR: f32 = 2.0;
 /// Records fade: per half hour, and the whole day's per tick.
@@ -47,6 +49,14 @@ pub(super) struct Ramp<const B: usize> {
     heights: Ring<KEPT>,
     records: [heapless::Vec<f32, B>; 4],
     day: [f32; 4],
+    pending: [Pending; 4],
+    bin: u16,
+}
+
+/// The tallest ramp of an excursion that is not over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    tall: f32,
     bin: u16,
 }
 
@@ -57,6 +67,7 @@ impl<const B: usize> Ramp<B> {
             heights: Ring::new(),
             records: [const { heapless::Vec::new() }; 4],
             day: [0.0; 4],
+            pending: [Pending::default(); 4],
             bin: 0,
         };
         for records in &mut new.records {
@@ -88,8 +99,10 @@ impl<const B: usize> Ramp<B> {
         let around = (AROUND_MS * B as u64 / DAY_MS) as usize;
         let turned = usize::from(self.bin) != bin;
         self.bin = bin as u16;
+        let over = self.heights.back(0).is_none_or(|height| height < swing);
         let lengths = LENGTHS.iter().zip(&mut self.records).zip(&mut self.day);
-        for (((length, records), day), score) in lengths.zip(&mut rise.scores) {
+        let lengths = lengths.zip(&mut self.pending);
+        for ((((length, records), day), pending), score) in lengths.zip(&mut rise.scores) {
             let tall = tallest(&self.heights, *length);
             let mut record = ALL_DAY * *day;
             for step in 0..=2 * around {
@@ -97,19 +110,34 @@ impl<const B: usize> Ramp<B> {
                 record = record.max(records.get(near).copied().unwrap_or(0.0));
             }
             *score = ratio(tall, record * age.caution + FLOOR * swing);
-            let most = if age.learning {
-                tall
-            } else {
-                record * GROWTH + swing
-            };
-            let learned = tall.min(most);
-            if let Some(slot) = records.get_mut(bin) {
-                if turned {
-                    *slot *= FADE_BIN;
-                }
-                *slot = slot.max(learned);
+            if let Some(slot) = records.get_mut(bin)
+                && turned
+            {
+                *slot *= FADE_BIN;
             }
-            *day = (*day * FADE_DAY).max(learned);
+            let known = record.max(*day);
+            if tall > pending.tall {
+                *pending = Pending {
+                    tall,
+                    bin: bin as u16,
+                };
+            }
+            // What an excursion teaches is learned when it is over: while it lasts, a fault must not
+            // become its own yardstick.
+            if pending.tall > 0.0 && (over || age.learning) {
+                let most = if age.learning {
+                    f32::MAX
+                } else {
+                    known * GROWTH + swing
+                };
+                let learned = pending.tall.min(most);
+                if let Some(slot) = records.get_mut(usize::from(pending.bin)) {
+                    *slot = slot.max(learned);
+                }
+                *day = day.max(learned);
+                *pending = Pending::default();
+            }
+            *day *= FADE_DAY;
         }
         rise
     }

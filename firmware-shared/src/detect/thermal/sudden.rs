@@ -12,7 +12,7 @@ use crate::detect::verdict::AnomalyKind;
 /// Readings before anything is judged.
 const YOUNG_READINGS: u32 = 300;
 /// A broken record grows by this factor at most.
-pub(super) const GROWTH: f32 = 1.1;
+const GROWTH: f32 = 1.1;
 /// Records fade by this at each reading: half in 24 days of minutes.
 const FADE: f32 = 0.999_98;
 /// Memory of the noise scale, readings; one change counts as this many usual changes at most.
