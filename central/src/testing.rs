@@ -79,6 +79,7 @@ pub(crate) fn seal_anchored(
     let mut out = vec![0; batch::BATCH_LEN_MAX];
     let len = batch::seal(&params, readings, &mut out).unwrap();
     out.truncate(len);
+    out.shrink_to_fit();
     out
 }
 
@@ -100,6 +101,7 @@ pub(crate) fn opaque(stream: StreamId, first_seq: u64, codec: CodecId, payload: 
     let mut out = vec![0; batch::BATCH_LEN_MAX];
     let len = batch::seal_opaque(&header, payload, &mut out).unwrap();
     out.truncate(len);
+    out.shrink_to_fit();
     out
 }
 

@@ -149,6 +149,17 @@ fn rows(folder: &Path) -> i64 {
         .unwrap()
 }
 
+fn duplicates(folder: &Path) -> i64 {
+    rusqlite::Connection::open(folder.join("fleet.sqlite"))
+        .unwrap()
+        .query_row(
+            "SELECT value FROM counters WHERE name = 'duplicate_frames'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap()
+}
+
 /// Says births until the centre answers one: only then does it listen for sure.
 fn wait_for_centre(client: &Client) -> Ack {
     for nonce in 1..200 {
@@ -207,6 +218,8 @@ fn a_centre_that_was_away_takes_what_the_broker_kept_and_repeats_are_stored_once
     drop(client);
     station.stop(&end);
     assert_eq!(rows(folder.path()), 20);
+    // The one that the device repeated: the broker repeats nothing that the first run acknowledged.
+    assert_eq!(duplicates(folder.path()), 1);
 }
 
 #[test]
