@@ -1,0 +1,213 @@
+//! Golden bytes of messages, alerts and serial frames, version 1.
+//!
+//! If a test here fails, do not change the test: you have broken the wire between deployed vehicles and
+//! centres. Version 1 freezes at release 0.1.0; until then a deliberate change replaces the bytes and
+//! CHANGELOG.md says so.
+
+use firmware_shared::alert::{Alert, AlertState, Severity};
+use firmware_shared::catalogue::{Catalogue, SensorEntry};
+use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
+use firmware_shared::message::{
+    Ack, AckEntry, Anchors, Birth, Goodbye, LaneNext, Loss, LossReason, Losses, MESSAGE_LEN_MAX,
+    Message, Nack, NackReason, OpenEpoch, OpenLane, Opening, Status, Will,
+};
+use firmware_shared::reading::Kind;
+use firmware_shared::serial;
+use firmware_shared::time::{BootId, ClockSource, TimeAnchor};
+use firmware_shared::units::Unit;
+
+const EPOCH: Epoch = Epoch::from_random(0x0123_4567_89ab_cdef);
+const BOOT: BootId = BootId([0xb0; 16]);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check<M: Message + PartialEq + std::fmt::Debug>(message: &M, expected: &str) {
+    let mut out = vec![0; MESSAGE_LEN_MAX];
+    let bytes = message.encode(&mut out).unwrap();
+    assert_eq!(hex(bytes), expected);
+    assert_eq!(M::decode(bytes).as_ref(), Ok(message));
+}
+
+fn device() -> DeviceId {
+    "truck-001".parse().unwrap()
+}
+
+fn range(first_seq: u64, last_seq: u64) -> SeqRange {
+    SeqRange::new(first_seq, last_seq).unwrap()
+}
+
+fn catalogue() -> Catalogue {
+    let sensor = SensorEntry {
+        index: 3,
+        name: "cargo".try_into().unwrap(),
+        kind: Kind::Temperature,
+        unit: Unit::CELSIUS,
+        role: "load".try_into().unwrap(),
+        calibration: -5,
+        period_ms: 1000,
+    };
+    Catalogue::new([sensor]).unwrap()
+}
+
+fn next() -> heapless::Vec<LaneNext, 3> {
+    [LaneNext { lane: Lane::Telemetry, next_seq: 300 }].into_iter().collect()
+}
+
+#[test]
+fn birth() {
+    let lane = OpenLane {
+        lane: Lane::Telemetry,
+        next_seq: None,
+        held: [range(60, 119)].into_iter().collect(),
+    };
+    let open =
+        OpenEpoch { epoch: EPOCH, boot_id: BOOT, lanes: [lane].into_iter().collect() };
+    let birth = Birth {
+        device: device(),
+        nonce: 0x1122_3344_5566_7788,
+        spool_id: 7,
+        incarnation: 2,
+        epoch: EPOCH,
+        boot_id: BOOT,
+        boottime_ms: 123_456,
+        software: "0.1.0".try_into().unwrap(),
+        catalogue: catalogue(),
+        epochs: [open].into_iter().collect(),
+    };
+    check(&birth, "BIRTH");
+}
+
+#[test]
+fn opening() {
+    let opening =
+        Opening { boot_id: BOOT, software: "0.1.0".try_into().unwrap(), catalogue: catalogue() };
+    let mut out = [0; 256];
+    let bytes = postcard::to_slice(&opening, &mut out).unwrap();
+    assert_eq!(hex(bytes), "OPENING");
+    assert_eq!(postcard::from_bytes::<Opening>(bytes), Ok(opening));
+}
+
+#[test]
+fn status() {
+    let status = Status {
+        epoch: EPOCH,
+        boottime_ms: 123_456,
+        next: next(),
+        spool_bytes: 4096,
+        oldest_unacked_ms: 70_000,
+        ram_mode: true,
+    };
+    check(&status, "STATUS");
+}
+
+#[test]
+fn goodbye() {
+    check(&Goodbye { epoch: EPOCH, boottime_ms: 123_456, next: next() }, "GOODBYE");
+}
+
+#[test]
+fn will() {
+    check(&Will { epoch: EPOCH }, "WILL");
+}
+
+#[test]
+fn ack() {
+    let entry = AckEntry {
+        epoch: EPOCH,
+        lane: Lane::Telemetry,
+        upto: 60,
+        ranges: [range(120, 179), range(300, 300)].into_iter().collect(),
+        tail_from: Some(360),
+    };
+    let ack = Ack {
+        central_id: 0x0fed_cba9_8765_4321,
+        run: 5,
+        n: 1000,
+        nonce: Some(0x1122_3344_5566_7788),
+        entries: [entry].into_iter().collect(),
+    };
+    check(&ack, "ACK");
+}
+
+#[test]
+fn nack() {
+    let frame = Some((StreamId { epoch: EPOCH, lane: Lane::Telemetry }, range(60, 119)));
+    check(&Nack { central_id: 1, frame, reason: NackReason::Corrupt }, "NACK");
+    check(&Nack { central_id: 1, frame: None, reason: NackReason::Clash }, "NACKNONE");
+}
+
+#[test]
+fn losses() {
+    let loss = |first_seq, last_seq, at_most, reason| Loss {
+        epoch: EPOCH,
+        lane: Lane::Telemetry,
+        first_seq,
+        last_seq,
+        at_most,
+        reason,
+    };
+    let losses = [
+        loss(0, Some(9), None, LossReason::Evicted),
+        loss(10, Some(19), None, LossReason::Corrupt),
+        loss(20, None, Some(500), LossReason::NotAcceptedBeforeCrash),
+        loss(30, Some(39), None, LossReason::ReleasedBeforeRestore),
+    ];
+    check(&Losses { losses: losses.into_iter().collect() }, "LOSSES");
+}
+
+#[test]
+fn anchors() {
+    let sources =
+        [ClockSource::None, ClockSource::Fake, ClockSource::Rtc, ClockSource::Ntp, ClockSource::Gnss];
+    let anchor = |source| TimeAnchor {
+        boottime_ms: 5000,
+        utc_ms: 1_790_000_000_123,
+        error_ms: 100,
+        source,
+    };
+    let anchors = Anchors { boot_id: BOOT, anchors: sources.into_iter().map(anchor).collect() };
+    check(&anchors, "ANCHORS");
+}
+
+#[test]
+fn alert() {
+    let alert = Alert {
+        id: "truck-001-0123456789abcdef-4".try_into().unwrap(),
+        device: device(),
+        epoch: EPOCH,
+        seq: 4,
+        state: AlertState::Raised,
+        severity: Severity::Critical,
+        kind: "limit_high".try_into().unwrap(),
+        sensor: "cargo".try_into().unwrap(),
+        value: Some(9.5),
+        unit: "degC".try_into().unwrap(),
+        expected: None,
+        low: None,
+        high: Some(8.0),
+        boottime_ms: 123_456,
+        utc: Some("2026-09-21T14:13:20.123Z".try_into().unwrap()),
+        late: false,
+        window: Some(range(100, 220)),
+        text: "cargo is at 9.5 degC, above its limit of 8.0 degC".try_into().unwrap(),
+    };
+    let json = serde_json::to_string(&alert).unwrap();
+    let expected = concat!(
+        r#"{"id":"truck-001-0123456789abcdef-4","device":"truck-001","epoch":"0123456789abcdef","#,
+        r#""seq":4,"state":"raised","severity":"critical","kind":"limit_high","sensor":"cargo","#,
+        r#""value":9.5,"unit":"degC","expected":null,"low":null,"high":8.0,"boottime_ms":123456,"#,
+        r#""utc":"2026-09-21T14:13:20.123Z","late":false,"window":{"first_seq":100,"last_seq":220},"#,
+        r#""text":"cargo is at 9.5 degC, above its limit of 8.0 degC"}"#,
+    );
+    assert_eq!(json, expected);
+    assert_eq!(serde_json::from_str::<Alert>(&json).unwrap(), alert);
+}
+
+#[test]
+fn serial_frame() {
+    let mut out = [0; serial::FRAME_LEN_MAX];
+    let len = serial::encode(9, &[0, 1, 0, 255], &mut out).unwrap();
+    assert_eq!(hex(&out[..len]), "SERIAL");
+}

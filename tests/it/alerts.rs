@@ -1,0 +1,86 @@
+//! Alerts: the driver at once, the fleet desk before the backlog.
+
+use libtest_mimic::Trial;
+use tests::fleet::PATIENCE;
+use tests::wait;
+
+use crate::needs;
+use crate::world::{World, runaway, setup};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        needs::nothing(
+            "alerts::the_driver_is_told_without_an_uplink",
+            driver_is_told,
+        ),
+        needs::nothing("alerts::an_alert_overtakes_the_backlog", alert_overtakes),
+    ]
+}
+
+fn world_with_runaway() -> anyhow::Result<World> {
+    let mut setup = setup(1);
+    setup.sensors[0] = runaway("load", 0x48, 60);
+    let mut world = World::new(&[setup])?;
+    world.start()?;
+    world.wait_for_rows("truck-001", 10)?;
+    world.link.cut();
+    Ok(world)
+}
+
+fn open_alert(world: &World) -> anyhow::Result<Option<serde_json::Value>> {
+    let status = world.vehicles[0].status()?;
+    let open = status
+        .as_ref()
+        .and_then(|status| status["alerts_open"].as_array())
+        .cloned();
+    Ok(open
+        .into_iter()
+        .flatten()
+        .find(|alert| alert["kind"] == "limit_high"))
+}
+
+fn driver_is_told() -> anyhow::Result<()> {
+    let world = world_with_runaway()?;
+    let alert = wait::until("the driver is told", PATIENCE, || open_alert(&world))?;
+    anyhow::ensure!(alert["severity"] == "critical", "{alert}");
+    let text = alert["text"].as_str().unwrap_or_default();
+    anyhow::ensure!(
+        text.contains("load") && text.contains("degC"),
+        "a driver cannot use {text:?}"
+    );
+    // The first reading above the limit raised it, not a later one.
+    let truth = world.vehicles[0].truth()?;
+    let first = truth
+        .temperatures
+        .iter()
+        .find(|t| t.address == 0x48 && t.raw > 8 * 128);
+    let first = first.map(|t| t.t_ms);
+    anyhow::ensure!(
+        alert["boottime_ms"].as_u64() == first,
+        "{alert}, first above the limit at {first:?}"
+    );
+    Ok(())
+}
+
+fn alert_overtakes() -> anyhow::Result<()> {
+    let mut world = world_with_runaway()?;
+    wait::until("the driver is told", PATIENCE, || open_alert(&world))?;
+    crate::world::wait_for_truth(&mut world.vehicles[0], 2000)?;
+    world.link.throttle(4 * 1024);
+    world.link.restore();
+    let alerts = "SELECT count(*) FROM alerts WHERE kind = 'limit_high' AND state = 'raised'";
+    wait::until_true("the alert is stored", PATIENCE, || {
+        Ok(world.store()?.number(alerts)? > 0)
+    })?;
+    let truth = world.vehicles[0].truth()?.readings() as i64;
+    let stored = world.stored("truck-001")?;
+    anyhow::ensure!(
+        stored + 500 < truth,
+        "{stored} of {truth} readings were there before the alert"
+    );
+    world.link.throttle(0);
+    world.stop_and_verify()?;
+    let account = world.judge()?;
+    anyhow::ensure!(account.is_exactly_once(), "{account:?}");
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! The promises, as tests over real processes. Modules are named by promise.
+//!
+//! libtest-mimic, so that a test whose server or data is missing is shown as ignored with the reason; with
+//! `CI=true` it fails instead.
+
+mod alerts;
+mod bad_input;
+mod clones;
+mod demo;
+mod needs;
+mod no_loss;
+mod quiet;
+mod real_input;
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let trials = [
+        no_loss::trials(),
+        clones::trials(),
+        alerts::trials(),
+        real_input::trials(),
+        bad_input::trials(),
+        quiet::trials(),
+        demo::trials(),
+    ];
+    let arguments = Arguments::from_args();
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+}

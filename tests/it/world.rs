@@ -1,0 +1,272 @@
+//! A centre, a link and vehicles, as most tests need them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tests::fleet::{Centre, PATIENCE, Sensor, Setup, Vehicle, receiver, thermometer};
+use tests::link::Link;
+use tests::oracle::{self, Account};
+use tests::process::Program;
+use tests::store::Store;
+use tests::wait;
+
+/// Virtual seconds per second in most tests.
+pub(crate) const SPEED_X: u32 = 20;
+/// What a kill may cost, virtual ms: five seconds of real time.
+pub(crate) const ACCEPT_MS: u64 = 5000 * SPEED_X as u64;
+
+/// `fleet-gateway` as this package builds it.
+pub(crate) fn gateway() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_it-gateway"))
+}
+
+/// `fleet-central` as this package builds it.
+pub(crate) fn central() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_it-central"))
+}
+
+/// A centre, a link to its broker, and vehicles behind the link.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) centre: Centre,
+    pub(crate) link: Link,
+    pub(crate) vehicles: Vec<Vehicle>,
+    /// Per vehicle: the stamps at which it was killed.
+    pub(crate) kills_ms: Vec<Vec<u64>>,
+    /// Per device: what was durable in its spool right after a kill.
+    pub(crate) accepted: BTreeMap<String, BTreeSet<(i64, u64)>>,
+}
+
+/// A vehicle with two thermometers and a receiver on a generated route.
+pub(crate) fn setup(number: usize) -> Setup {
+    Setup {
+        device: format!("truck-{number:03}"),
+        speed_x: SPEED_X,
+        seed: number as u64,
+        sensors: vec![
+            thermometer("load", 0x48, "", ""),
+            thermometer("return", 0x49, "", ""),
+            receiver(
+                "[chip.route]\nstart_lat_deg = 52.5\nstart_lon_deg = 13.4\ncold_start_s = 3\n",
+            ),
+        ],
+        broker: "status_period_s = 2\n".to_owned(),
+        more: String::new(),
+    }
+}
+
+/// The sensor index of each address of [`setup`].
+pub(crate) fn sensors() -> BTreeMap<u8, u8> {
+    BTreeMap::from([(0, 0x48), (1, 0x49), (2, 0x42)])
+}
+
+/// A thermometer whose load runs away from a given virtual second on.
+pub(crate) fn runaway(name: &str, address: u8, at_s: u32) -> Sensor {
+    let event = format!(
+        "[[chip.event]]\nkind = \"runaway\"\nat_s = {at_s}\nuntil_s = {}\nrate_deg_c_per_min = 20.0\n",
+        at_s + 600
+    );
+    thermometer(
+        name,
+        address,
+        &event,
+        "limit_high_deg_c = 8.0\nseverity = \"critical\"\n",
+    )
+}
+
+impl World {
+    /// A centre with its own broker, and these vehicles, not started.
+    pub(crate) fn new(setups: &[Setup]) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let centre = Centre::embedded(central(), &folder.path().join("centre"))?;
+        Self::with_centre(folder, centre, setups)
+    }
+
+    /// This centre, started, and these vehicles, not started.
+    pub(crate) fn with_centre(
+        folder: TempDir,
+        mut centre: Centre,
+        setups: &[Setup],
+    ) -> anyhow::Result<Self> {
+        centre.start()?;
+        let link = Link::to(centre.port())?;
+        let vehicle = |setup: &Setup| {
+            Vehicle::new(
+                gateway(),
+                &folder.path().join(&setup.device),
+                link.port(),
+                setup,
+            )
+        };
+        let vehicles = setups
+            .iter()
+            .map(vehicle)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let kills_ms = vec![Vec::new(); vehicles.len()];
+        Ok(Self {
+            folder,
+            centre,
+            link,
+            vehicles,
+            kills_ms,
+            accepted: BTreeMap::new(),
+        })
+    }
+
+    /// Starts every vehicle.
+    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
+        self.vehicles.iter_mut().try_for_each(Vehicle::start)
+    }
+
+    /// `kill -9` of a vehicle, after it has handed out `readings` more; keeps what was durable then.
+    pub(crate) fn kill_vehicle(&mut self, number: usize, readings: usize) -> anyhow::Result<()> {
+        let vehicle = self.vehicles.get_mut(number).context("no such vehicle")?;
+        wait_for_truth(vehicle, readings)?;
+        vehicle.kill_9()?;
+        let last_ms = vehicle.truth()?.last_ms();
+        let held = held_telemetry(&vehicle.folder().join("spool"))?;
+        self.accepted
+            .entry(vehicle.device().to_owned())
+            .or_default()
+            .extend(held);
+        self.kills_ms
+            .get_mut(number)
+            .context("no such vehicle")?
+            .push(last_ms);
+        Ok(())
+    }
+
+    /// A reader of the database.
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        Store::open(&self.centre.database())
+    }
+
+    /// Telemetry rows of a device.
+    pub(crate) fn stored(&self, device: &str) -> anyhow::Result<i64> {
+        let sql = "SELECT count(*) FROM readings WHERE device = ?1 AND lane = 'telemetry'";
+        self.store()?.number_of(sql, device)
+    }
+
+    /// Waits until so many further telemetry rows of a device are stored.
+    pub(crate) fn wait_for_rows(&self, device: &str, rows: i64) -> anyhow::Result<()> {
+        let before = self.stored(device)?;
+        wait::until_true(&format!("{rows} more rows of {device}"), PATIENCE, || {
+            Ok(self.stored(device)? >= before + rows)
+        })
+    }
+
+    /// A clean stop of every vehicle, and a centre in which every number is accounted for.
+    pub(crate) fn stop_and_verify(&mut self) -> anyhow::Result<serde_json::Value> {
+        for vehicle in &mut self.vehicles {
+            self.centre.wait_for_drain(vehicle)?;
+            vehicle.process()?.ask_to_stop()?;
+        }
+        for vehicle in &mut self.vehicles {
+            vehicle.stop()?;
+            self.centre.wait_for_goodbye(vehicle.device())?;
+        }
+        self.verify()
+    }
+
+    /// Waits until `verify` finds nothing wrong.
+    pub(crate) fn verify(&self) -> anyhow::Result<serde_json::Value> {
+        wait::until("verify finds nothing wrong", PATIENCE, || {
+            let (report, clean) = self.centre.verify()?;
+            Ok(clean.then_some(report))
+        })
+        .or_else(|_| {
+            let (report, _) = self.centre.verify()?;
+            anyhow::bail!("verify finds: {report:#}")
+        })
+    }
+
+    /// Judges every vehicle: exactly once, but for what a kill excuses; accepted means stored.
+    pub(crate) fn judge(&self) -> anyhow::Result<Account> {
+        let store = self.store()?;
+        let mut whole = Account::default();
+        for (vehicle, kills_ms) in self.vehicles.iter().zip(&self.kills_ms) {
+            let device = vehicle.device();
+            let rows = store.telemetry(device)?;
+            let account = oracle::account(&vehicle.truth()?, &rows, &sensors());
+            anyhow::ensure!(account.handed_out > 0, "{device} handed out nothing");
+            check_excuses(device, &account, kills_ms)?;
+            let stored: BTreeSet<(i64, u64)> =
+                rows.iter().map(|row| (row.epoch, row.seq)).collect();
+            let accepted = self.accepted.get(device).cloned().unwrap_or_default();
+            let lost: Vec<_> = accepted.difference(&stored).take(10).collect();
+            anyhow::ensure!(
+                lost.is_empty(),
+                "{device}: durable at a kill and not stored: {lost:?}"
+            );
+            whole.add(account);
+        }
+        Ok(whole)
+    }
+}
+
+/// Nothing twice, nothing invented, and nothing missing but what a kill excuses.
+pub(crate) fn check_excuses(
+    device: &str,
+    account: &Account,
+    kills_ms: &[u64],
+) -> anyhow::Result<()> {
+    let some = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>();
+    let (twice, invented) = (some(&account.twice), some(&account.invented));
+    anyhow::ensure!(
+        account.is_honest(),
+        "{device}: twice {twice:?}, invented {invented:?}"
+    );
+    let unexcused = account.missing_without_excuse(kills_ms, ACCEPT_MS);
+    let (count, first) = (
+        unexcused.len(),
+        unexcused.iter().take(8).collect::<Vec<_>>(),
+    );
+    anyhow::ensure!(
+        count == 0,
+        "{device}: {count} missing at {first:?} ..., killed at {kills_ms:?}"
+    );
+    Ok(())
+}
+
+/// Waits until a vehicle's buses have handed out so many more readings.
+pub(crate) fn wait_for_truth(vehicle: &mut Vehicle, readings: usize) -> anyhow::Result<()> {
+    let count = |vehicle: &Vehicle| vehicle.truth().map_or(0, |truth| truth.readings());
+    let before = count(vehicle);
+    let what = format!("{} hands out {readings} more readings", vehicle.device());
+    wait::until_true(&what, PATIENCE, || {
+        vehicle.process()?.assert_running()?;
+        Ok(count(vehicle) >= before + readings)
+    })
+}
+
+/// The telemetry numbers that a spool holds, as `spool inspect` tells them: (epoch, seq).
+pub(crate) fn held_telemetry(spool: &Path) -> anyhow::Result<BTreeSet<(i64, u64)>> {
+    let args = [
+        "spool".into(),
+        "inspect".into(),
+        spool.as_os_str().to_owned(),
+        "--json".into(),
+    ];
+    let output = gateway().command::<std::ffi::OsString>(args).output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "spool inspect: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let segments = report["segments"].as_array().context("no segments")?;
+    let mut held = BTreeSet::new();
+    for segment in segments
+        .iter()
+        .filter(|segment| segment["lane"] == "telemetry")
+    {
+        for numbers in segment["numbers"].as_array().context("no numbers")? {
+            let epoch = i64::from_str_radix(numbers[0].as_str().context("no epoch")?, 16)?;
+            let end = |key: &str| numbers[1][key].as_u64().context("no range");
+            held.extend((end("first_seq")?..=end("last_seq")?).map(|seq| (epoch, seq)));
+        }
+    }
+    Ok(held)
+}
