@@ -142,6 +142,14 @@ impl Board {
         &mut self.qmp
     }
 
+    /// The USB adapter.
+    ///
+    /// # Errors
+    /// Never while the board is on.
+    pub fn usb(&self) -> anyhow::Result<&Redirection> {
+        self.usb.as_ref().context("the adapter's thread was joined")
+    }
+
     /// Cuts the power; how many I2C messages there were.
     ///
     /// # Errors

@@ -148,11 +148,7 @@ impl Centre {
     /// # Errors
     /// When it cannot be read.
     pub fn stored(&self) -> anyhow::Result<Vec<StoredEpoch>> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let file = self.folder.join("fleet.sqlite");
-        let database =
-            Connection::open_with_flags(&file, flags).context("open the centre's database")?;
-        database.busy_timeout(PATIENCE)?;
+        let database = self.open()?;
         let mut epochs = database
             .prepare("SELECT epoch FROM epochs ORDER BY born_order, epoch")?
             .query_map([], |row| row.get(0))?
@@ -162,6 +158,28 @@ impl Centre {
             .into_iter()
             .map(|epoch| stored_epoch(&database, epoch))
             .collect()
+    }
+
+    /// The names of the faults that a sensor has reported, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn faults(&self, sensor: u8) -> anyhow::Result<Vec<String>> {
+        let database = self.open()?;
+        let names = database
+            .prepare("SELECT fault FROM readings WHERE kind = 'fault' AND sensor = ?1 ORDER BY epoch, seq")?
+            .query_map([sensor], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(names)
+    }
+
+    fn open(&self) -> anyhow::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let file = self.folder.join("fleet.sqlite");
+        let database =
+            Connection::open_with_flags(&file, flags).context("open the centre's database")?;
+        database.busy_timeout(PATIENCE)?;
+        Ok(database)
     }
 
     /// What `fleet-central verify --json` says, and fails unless it exits with 0.

@@ -13,6 +13,7 @@ pub mod centre;
 pub mod clock;
 pub mod cpio;
 pub mod cuts;
+pub mod faults;
 pub mod guest;
 pub mod modules;
 pub mod oracle;

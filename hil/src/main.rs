@@ -10,7 +10,7 @@ use hil::archive::{Fetched, Parts, on_path, provide};
 use hil::clock::Stopwatch;
 use hil::outcome::{Outcome, exit_code};
 use hil::rig::{Bench, Measured, Spool};
-use hil::{cuts, tier1};
+use hil::{cuts, faults, tier1};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Nothing of the scenario was run: the command line is wrong.
@@ -124,6 +124,12 @@ fn run_all(cli: &Cli, tools: &Tools) -> Vec<Outcome> {
         Ok(measured)
     })];
     if cli.tier >= 2 {
+        outcomes.push(run_one(
+            "tier 2, faults of the I2C side",
+            tools,
+            Spool::Disk,
+            faults::run,
+        ));
         outcomes.push(run_one(
             "tier 2, power cuts on the virt board",
             tools,

@@ -24,6 +24,8 @@ use crate::world::{RECEIVER, THERMOMETER, World};
 pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The gateway's largest resident memory.
 const RSS_MAX_KIB: u64 = 16 * 1024;
+/// Long enough to see that nothing comes.
+const VAIN: Duration = Duration::from_secs(20);
 const DISK_BYTES: u64 = 64 * 1024 * 1024;
 const GUEST_MEMORY_MIB: u32 = 192;
 const SEED: u64 = 2027;
@@ -160,12 +162,21 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
+    /// How long a drain may take. A spool in memory has nothing to drain, and waiting for it is vain.
+    #[must_use]
+    pub fn drain_max(&self) -> Duration {
+        match self.bench.spool {
+            Spool::Disk => PATIENCE,
+            Spool::Memory => VAIN,
+        }
+    }
+
     /// Compares every life with the database, when the centre has committed the last of it.
     ///
     /// # Errors
     /// When a reading is missing, doubled or changed, or `verify` finds what it should not.
     pub fn judge(&mut self, lives: &[Life]) -> anyhow::Result<()> {
-        let tally = wait_for("the last commit", PATIENCE, || {
+        let tally = wait_for("the last commit", self.drain_max(), || {
             self.centre.check_children()?;
             Ok(self.compare(lives).ok())
         })

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context;
 use sensor_drivers::sim::profile::{Disturbance, Profile};
@@ -38,6 +38,7 @@ pub struct World {
     clock: SimClock,
     since: Stopwatch,
     leap_ms: Arc<AtomicU64>,
+    silent: Arc<AtomicBool>,
     truth_file: PathBuf,
 }
 
@@ -46,12 +47,22 @@ pub struct World {
 struct Leaping {
     chip: SimTmp117,
     leap_ms: Arc<AtomicU64>,
+    silent: Arc<AtomicBool>,
+}
+
+impl Leaping {
+    /// The chip's own time; no acknowledge while it is silent.
+    fn time_ms(&self, now_ms: u64) -> Result<u64, SimBusError> {
+        if self.silent.load(Ordering::Relaxed) {
+            return Err(SimBusError::NoAck);
+        }
+        Ok(now_ms + self.leap_ms.load(Ordering::Relaxed))
+    }
 }
 
 impl SimChip for Leaping {
     fn write(&mut self, now_ms: u64, bytes: &[u8]) -> Result<(), SimBusError> {
-        self.chip
-            .write(now_ms + self.leap_ms.load(Ordering::Relaxed), bytes)
+        self.chip.write(self.time_ms(now_ms)?, bytes)
     }
 
     fn read(
@@ -60,8 +71,7 @@ impl SimChip for Leaping {
         into: &mut [u8],
         truth: &mut TruthFile,
     ) -> Result<(), SimBusError> {
-        self.chip
-            .read(now_ms + self.leap_ms.load(Ordering::Relaxed), into, truth)
+        self.chip.read(self.time_ms(now_ms)?, into, truth)
     }
 }
 
@@ -79,11 +89,15 @@ impl World {
         std::fs::write(&file, scenario).with_context(|| format!("write {}", file.display()))?;
         let since = Stopwatch::start();
         let world = Scenario::load(&file, 0)?;
-        let leap_ms = Arc::new(AtomicU64::new(0));
+        let (leap_ms, silent) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let chip = SimTmp117::new(THERMOMETER, profile(seed), 0, 0, Vec::new());
         let chip = Leaping {
             chip,
             leap_ms: Arc::clone(&leap_ms),
+            silent: Arc::clone(&silent),
         };
         world.bus.attach(THERMOMETER, Box::new(chip), Vec::new());
         let truth_file = folder.join("truth.jsonl");
@@ -92,6 +106,7 @@ impl World {
             clock: world.clock,
             since,
             leap_ms,
+            silent,
             truth_file,
         })
     }
@@ -117,6 +132,11 @@ impl World {
     /// From the next conversion on, it is [`HOT_DEG_C`].
     pub fn heat(&self) {
         self.leap_ms.store(LEAP_MS, Ordering::Relaxed);
+    }
+
+    /// Whether the thermometer keeps silent: it acknowledges nothing.
+    pub fn silence(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 
     /// What the chips have handed out so far.
@@ -216,6 +236,20 @@ mod tests {
         assert!((45 * 128 - 40..45 * 128 + 40).contains(&hot), "{hot}");
         let truth = world.truth().unwrap();
         assert_eq!(truth.temperatures, [i64::from(calm), i64::from(hot)]);
+    }
+
+    #[test]
+    fn a_silent_thermometer_acknowledges_nothing_and_the_receiver_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::begin(folder.path(), 1).unwrap();
+        world.silence(true);
+        assert_eq!(
+            world.bus().message_write(THERMOMETER, &[0]),
+            Err(SimBusError::NoAck)
+        );
+        assert_eq!(world.bus().message_write(RECEIVER, &[0xff]), Ok(()));
+        world.silence(false);
+        assert_eq!(world.bus().message_write(THERMOMETER, &[0]), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
@@ -18,6 +19,7 @@ use crate::clock::Stopwatch;
 #[derive(Debug)]
 pub struct Redirection {
     thread: JoinHandle<Result<u64, WireError>>,
+    writer: Arc<Mutex<UnixStream>>,
 }
 
 impl Redirection {
@@ -32,14 +34,41 @@ impl Redirection {
         since: Stopwatch,
         tick: impl Fn(u64) + Send + 'static,
     ) -> anyhow::Result<Self> {
+        let writer = Arc::new(Mutex::new(socket.try_clone()?));
+        let answers = Arc::clone(&writer);
         let thread = thread::Builder::new()
             .name("usb-adapter".to_owned())
             .spawn(move || {
                 let mut socket = socket;
-                serve(&mut socket, adapter, || tick(since.elapsed_ms()))
+                serve(&mut socket, &answers, adapter, || tick(since.elapsed_ms()))
             })
             .context("start the thread of the USB adapter")?;
-        Ok(Self { thread })
+        Ok(Self { thread, writer })
+    }
+
+    /// Pulls the adapter out while the guest runs.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn unplug(&self) -> anyhow::Result<()> {
+        let gone = Packet {
+            kind: kind::DEVICE_DISCONNECT,
+            id: 0,
+            body: Vec::new(),
+        };
+        Ok(gone.write(&mut *locked(&self.writer))?)
+    }
+
+    /// Plugs it in again.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn plug_in(&self) -> anyhow::Result<()> {
+        let mut writer = locked(&self.writer);
+        for packet in plug_in() {
+            packet.write(&mut *writer)?;
+        }
+        Ok(())
     }
 
     /// Waits for the end of the conversation; how many I2C messages it had.
@@ -55,23 +84,29 @@ impl Redirection {
     }
 }
 
+/// Packets are whole whoever panicked.
+fn locked<W>(writer: &Mutex<W>) -> MutexGuard<'_, W> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Speaks until the peer closes the socket; how many I2C messages there were.
 fn serve(
-    socket: &mut (impl Read + Write),
+    reader: &mut impl Read,
+    writer: &Mutex<impl Write>,
     mut adapter: Adapter,
     tick: impl Fn(),
 ) -> Result<u64, WireError> {
-    socket.write_all(&hello())?;
-    read_hello(socket)?;
+    locked(writer).write_all(&hello())?;
+    read_hello(reader)?;
     for packet in plug_in() {
-        packet.write(socket)?;
+        packet.write(&mut *locked(writer))?;
     }
     let mut device = Device {
         configuration: 1,
         alt: 0,
     };
     loop {
-        let packet = match Packet::read(socket) {
+        let packet = match Packet::read(reader) {
             Ok(Some(packet)) => packet,
             // A power cut kills QEMU in the middle of a packet, too.
             Ok(None) | Err(WireError::Io(_)) => return Ok(adapter.messages()),
@@ -79,7 +114,7 @@ fn serve(
         };
         tick();
         if let Some(answer) = device.answer(&packet, &mut adapter)? {
-            match answer.write(socket) {
+            match answer.write(&mut *locked(writer)) {
                 Err(WireError::Io(_)) => return Ok(adapter.messages()),
                 written => written?,
             }
@@ -183,50 +218,25 @@ fn plug_in() -> [Packet; 3] {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::io;
 
     use sensor_drivers::sim::SimBus;
     use sensor_drivers::sim::truth::TruthFile;
 
     use super::*;
 
-    /// What a guest says, and what it hears.
-    struct Script {
-        says: io::Cursor<Vec<u8>>,
-        hears: Vec<u8>,
-    }
-
-    impl Read for Script {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            self.says.read(into)
-        }
-    }
-
-    impl Write for Script {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.hears.write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn talk(packets: &[Packet]) -> (Vec<Packet>, Result<u64, WireError>, u64) {
         let mut says = hello();
         for packet in packets {
             packet.write(&mut says).unwrap();
         }
-        let mut script = Script {
-            says: io::Cursor::new(says),
-            hears: Vec::new(),
-        };
+        let hears = Mutex::new(Vec::new());
         let ticks = Cell::new(0);
         let bus = SimBus::new(0, TruthFile::none());
-        let ended = serve(&mut script, Adapter::new(bus), || {
+        let ended = serve(&mut says.as_slice(), &hears, Adapter::new(bus), || {
             ticks.set(ticks.get() + 1)
         });
-        let mut heard = script.hears.as_slice();
+        let heard = hears.into_inner().unwrap();
+        let mut heard = heard.as_slice();
         read_hello(&mut heard).unwrap();
         let mut packets = Vec::new();
         while let Some(packet) = Packet::read(&mut heard).unwrap() {
@@ -305,11 +315,29 @@ mod tests {
     fn a_guest_that_loses_its_power_in_the_middle_of_a_packet_is_not_an_error() {
         let mut says = hello();
         says.extend([100, 0, 0]);
-        let mut script = Script {
-            says: io::Cursor::new(says),
-            hears: Vec::new(),
-        };
+        let hears = Mutex::new(Vec::new());
         let bus = SimBus::new(0, TruthFile::none());
-        assert_eq!(serve(&mut script, Adapter::new(bus), || ()).unwrap(), 0);
+        assert_eq!(
+            serve(&mut says.as_slice(), &hears, Adapter::new(bus), || ()).unwrap(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_adapter_is_pulled_out_and_plugged_in_between_transfers() {
+        let (ours, mut guest) = UnixStream::pair().unwrap();
+        let bus = SimBus::new(0, TruthFile::none());
+        let shown =
+            Redirection::start(ours, Adapter::new(bus), Stopwatch::start(), |_| ()).unwrap();
+        guest.write_all(&hello()).unwrap();
+        read_hello(&mut guest).unwrap();
+        let mut next = || Packet::read(&mut guest).unwrap().unwrap().kind;
+        assert_eq!([next(), next(), next()], [4, 5, 1]);
+        shown.unplug().unwrap();
+        assert_eq!(next(), 2);
+        shown.plug_in().unwrap();
+        assert_eq!([next(), next(), next()], [4, 5, 1]);
+        drop(guest);
+        assert_eq!(shown.join().unwrap(), 0);
     }
 }
