@@ -65,8 +65,8 @@ pub(crate) fn sensors() -> BTreeMap<u8, u8> {
 /// A thermometer whose load runs away from a given virtual second on.
 pub(crate) fn runaway(name: &str, address: u8, at_s: u32) -> Sensor {
     let event = format!(
-        "[[chip.event]]\nkind = \"runaway\"\nat_s = {at_s}\nuntil_s = {}\nrate_deg_c_per_min = 20.0\n",
-        at_s + 600
+        "[[chip.event]]\nkind = \"runaway\"\nat_s = {at_s}\nuntil_s = {}\nrate_deg_c_per_min = 5.0\n",
+        at_s + 300
     );
     thermometer(
         name,

@@ -75,6 +75,9 @@ pub fn account(truth: &Truth, rows: &[Row], sensors: &BTreeMap<u8, u8>) -> Accou
         ..Account::default()
     };
     let all = open.clone();
+    // Oldest first, so that a parked vehicle's equal positions find their own times.
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    rows.sort_by_key(|row| row.boottime_ms);
     for row in rows {
         let Some((key, late_ms_max)) = key(row, sensors) else {
             continue;

@@ -44,7 +44,7 @@ pub(crate) fn vehicle(
 fn chips(number: u16) -> Vec<Sensor> {
     let runaway = format!(
         "[[chip.event]]\nkind = \"runaway\"\nat_s = {RUNAWAY_AT_S}\nuntil_s = {RUNAWAY_UNTIL_S}\n\
-         rate_deg_c_per_min = 10.0\n"
+         rate_deg_c_per_min = 2.0\n"
     );
     let limit = format!("limit_high_deg_c = {LIMIT_DEG_C:.1}\nseverity = \"critical\"\n");
     let (lat, lon) = (
