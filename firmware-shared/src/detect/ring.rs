@@ -59,32 +59,62 @@ impl<const N: usize> Ring<N> {
         self.next = 0;
     }
 
-    /// The mean of the newest `count`; of all when there are fewer; 0 when there is none.
-    pub(super) fn mean(&self, count: usize) -> f32 {
-        let count = count.min(self.len());
-        if count == 0 {
-            return 0.0;
-        }
-        let mut sum = 0.0;
-        if count == self.len() {
-            sum = self.items.iter().sum();
+    /// The newest `count`, in two pieces: the newest run, and what lies behind the wrap.
+    fn newest(&self, count: usize) -> (&[f32], &[f32]) {
+        let len = self.items.len();
+        let count = count.min(len);
+        let end = if self.next == 0 {
+            len
         } else {
-            for age in 0..count {
-                sum += self.back(age).unwrap_or(0.0);
-            }
-        }
-        sum / count as f32
+            usize::from(self.next)
+        };
+        let recent = count.min(end);
+        let recent_run = self.items.get(end - recent..end).unwrap_or(&[]);
+        let wrapped = self.items.get(len - (count - recent)..).unwrap_or(&[]);
+        (recent_run, wrapped)
     }
 
-    /// The number below which `share` of the newest `count` lie.
-    pub(super) fn quantile(&self, count: usize, share: f32) -> Option<f32> {
-        let count = count.min(self.len());
-        let mut sorted = heapless::Vec::<f32, N>::new();
-        for age in 0..count {
-            sorted.push(self.back(age)?).ok()?;
+    /// The mean of the newest `count`; of all when there are fewer; 0 when there is none.
+    pub(super) fn mean(&self, count: usize) -> f32 {
+        let (recent, wrapped) = self.newest(count);
+        let len = recent.len() + wrapped.len();
+        if len == 0 {
+            return 0.0;
         }
-        let at = ((count as f32 * share) as usize).min(count.checked_sub(1)?);
-        let (_, found, _) = sorted.select_nth_unstable_by(at, f32::total_cmp);
-        Some(*found)
+        (recent.iter().sum::<f32>() + wrapped.iter().sum::<f32>()) / len as f32
+    }
+
+    /// The one of the newest `count` that has `rank` smaller ones, for ranks up to 3.
+    pub(super) fn low(&self, count: usize, rank: usize) -> Option<f32> {
+        let (recent, wrapped) = self.newest(count);
+        let mut least = [f32::MAX; 4];
+        for value in recent.iter().chain(wrapped) {
+            let mut carried = *value;
+            for slot in &mut least {
+                if carried < *slot {
+                    core::mem::swap(&mut carried, slot);
+                }
+            }
+        }
+        least
+            .get(rank)
+            .copied()
+            .filter(|_| recent.len() + wrapped.len() > rank)
+    }
+
+    /// The numbers below which these shares of the newest `count` lie.
+    pub(super) fn quantiles<const Q: usize>(&self, count: usize, shares: [f32; Q]) -> [f32; Q] {
+        let (recent, wrapped) = self.newest(count);
+        let mut sorted = heapless::Vec::<f32, N>::new();
+        // Both pieces together are at most as long as the ring.
+        let _fits = sorted
+            .extend_from_slice(recent)
+            .and(sorted.extend_from_slice(wrapped));
+        sorted.sort_unstable_by(f32::total_cmp);
+        let len = sorted.len();
+        shares.map(|share| {
+            let at = ((len as f32 * share) as usize).min(len.saturating_sub(1));
+            sorted.get(at).copied().unwrap_or(0.0)
+        })
     }
 }

@@ -19,10 +19,11 @@ const BLOCKS_MIN: usize = 18;
 const BLOCKS_A_DAY: f32 = 144.0;
 /// Where the value rests: a low quantile, because normal life lifts it.
 const REST: f32 = 0.35;
-/// Share of the way that the resting level follows in a block.
-const FOLLOW: f32 = 0.03;
-/// Memory of the expected value, blocks.
-const EXPECT_BLOCKS: f32 = 432.0;
+/// The level is looked at every third block; share of the way that it follows then.
+const LEVEL_BLOCKS: u8 = 3;
+const FOLLOW: f32 = 0.09;
+/// Memory of the expected value, looks: three days.
+const EXPECT_LOOKS: f32 = 144.0;
 /// Records of the envelopes: growth at most, fade per block.
 const GROWTH: f32 = 1.3;
 const FADE: f32 = 0.9998;
@@ -34,11 +35,11 @@ const PLACE_BLOCKS: f32 = 4.0 * BLOCKS_A_DAY;
 /// Blocks of memory that are left after a set-point change: the place is learned again.
 const RELEARN_BLOCKS: f32 = 36.0;
 
-/// One envelope: a quantile over a window of blocks, watched in one direction.
+/// One envelope: a low rank in a window of blocks, watched in one direction.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     blocks: usize,
-    share: f32,
+    rank: usize,
     up: bool,
 }
 
@@ -47,22 +48,22 @@ struct Shape {
 const SHAPES: [Shape; 4] = [
     Shape {
         blocks: 24,
-        share: 0.0,
+        rank: 0,
         up: true,
     },
     Shape {
         blocks: 36,
-        share: 0.1,
+        rank: 3,
         up: true,
     },
     Shape {
         blocks: 9,
-        share: 0.1,
+        rank: 0,
         up: false,
     },
     Shape {
         blocks: 18,
-        share: 0.1,
+        rank: 1,
         up: false,
     },
 ];
@@ -90,6 +91,7 @@ pub(super) struct Level {
     blocks: Ring<BLOCKS>,
     sum: f32,
     ticks: u8,
+    skipped: u8,
     rest: Option<f32>,
     swing: f32,
     expected: f32,
@@ -103,6 +105,7 @@ impl Level {
             blocks: Ring::new(),
             sum: 0.0,
             ticks: 0,
+            skipped: 0,
             rest: None,
             swing: 0.0,
             expected: 0.0,
@@ -150,13 +153,20 @@ impl Level {
         if all < BLOCKS_MIN {
             return None;
         }
-        self.learn_level(all);
+        if self.skipped == 0 {
+            self.learn_level(all);
+        }
+        self.skipped = if self.skipped + 1 >= LEVEL_BLOCKS {
+            0
+        } else {
+            self.skipped + 1
+        };
         let mut scores = [0.0; 4];
         for ((score, envelope), shape) in scores.iter_mut().zip(&mut self.envelopes).zip(SHAPES) {
             if all >= shape.blocks.max(24) {
                 let low = self
                     .blocks
-                    .quantile(shape.blocks, shape.share)
+                    .low(shape.blocks, shape.rank)
                     .unwrap_or(envelope.place);
                 *score = envelope.judge(low, shape, self.swing, age);
             }
@@ -165,11 +175,10 @@ impl Level {
     }
 
     fn learn_level(&mut self, all: usize) {
-        let at = |share| self.blocks.quantile(all, share).unwrap_or(0.0);
-        let (rest, middle, low) = (at(REST), at(0.5), at(0.1));
+        let [low, rest, middle] = self.blocks.quantiles(all, [0.1, REST, 0.5]);
         self.swing = middle - low;
         self.rest = Some(self.rest.map_or(rest, |old| old + (rest - old) * FOLLOW));
-        self.expected_count = (self.expected_count + 1.0).min(EXPECT_BLOCKS);
+        self.expected_count = (self.expected_count + 1.0).min(EXPECT_LOOKS);
         self.expected += (middle - self.expected) / self.expected_count;
     }
 }

@@ -31,7 +31,7 @@ const DAYS_MIN: f32 = 0.3;
 const JUMP: f32 = 2.32;
 const SCATTER: f32 = 1.14;
 const FLAT: f32 = 1.75;
-const RAMP: [f32; 4] = [0.90, 0.86, 0.80, 0.83];
+const RAMP: [f32; 4] = [1.00, 0.95, 0.82, 0.80];
 const LEVEL: [f32; 4] = [1.61, 2.11, 3.30, 4.20];
 
 /// The strongest finding of one reading.
@@ -176,15 +176,17 @@ impl<const B: usize> Thermal<B> {
                 } else {
                     scores.fold(0.0, f32::max)
                 };
-                let (ticks, bent) = self.ramp.story();
-                let open = bent || channels.door == Some(true);
-                let kind = if open {
-                    AnomalyKind::DoorLeftOpen
-                } else {
-                    AnomalyKind::Runaway
-                };
                 out.note(Head::Ramp, tall);
-                out.offer(tall, kind, expected, Lasting::Ticks(ticks));
+                if tall > out.severity {
+                    let (ticks, bent) = self.ramp.story();
+                    let open = bent || channels.door == Some(true);
+                    let kind = if open {
+                        AnomalyKind::DoorLeftOpen
+                    } else {
+                        AnomalyKind::Runaway
+                    };
+                    out.offer(tall, kind, expected, Lasting::Ticks(ticks));
+                }
             }
         }
         if travels {

@@ -12,10 +12,11 @@ use crate::detect::ring::Ring;
 
 /// The lengths, ticks.
 const LENGTHS: [usize; 4] = [15, 25, 40, 60];
+const LONGEST: usize = LENGTHS[3];
 /// Every fifth tick of the smoothed value is looked at.
 const STRIDE: usize = 5;
 /// Ticks in the smoothed value.
-const SMOOTH: usize = 5;
+const SMOOTH: usize = 3;
 /// The longest length, and room to look for the start of the rise.
 const KEPT: usize = 72;
 /// The record of the whole day counts by this share at every hour.
@@ -100,10 +101,12 @@ impl<const B: usize> Ramp<B> {
         let turned = usize::from(self.bin) != bin;
         self.bin = bin as u16;
         let over = self.heights.back(0).is_none_or(|height| height < swing);
-        let lengths = LENGTHS.iter().zip(&mut self.records).zip(&mut self.day);
+        let lengths = tallest(&self.heights)
+            .into_iter()
+            .zip(&mut self.records)
+            .zip(&mut self.day);
         let lengths = lengths.zip(&mut self.pending);
-        for ((((length, records), day), pending), score) in lengths.zip(&mut rise.scores) {
-            let tall = tallest(&self.heights, *length);
+        for ((((tall, records), day), pending), score) in lengths.zip(&mut rise.scores) {
             let mut record = ALL_DAY * *day;
             for step in 0..=2 * around {
                 let near = (bin + B + step - around) % B;
@@ -157,17 +160,40 @@ impl<const B: usize> Ramp<B> {
     }
 }
 
-/// The height of the tallest ramp of this length that ends here and fits under the heights.
-fn tallest<const N: usize>(heights: &Ring<N>, length: usize) -> f32 {
-    let mut tall = f32::MAX;
-    let mut age = 0;
-    while age < length {
-        let share = 1.0 - age as f32 / length as f32;
-        let Some(height) = heights.back(age) else {
-            return 0.0;
-        };
-        tall = tall.min(height / share);
-        age += STRIDE;
+/// One over the height of a ramp of each length at each place that is looked at.
+const INVERSE: [[f32; LONGEST / STRIDE]; 4] = inverse();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which refuses what is out of range"
+)]
+const fn inverse() -> [[f32; LONGEST / STRIDE]; 4] {
+    let mut table = [[0.0; LONGEST / STRIDE]; 4];
+    let mut row = 0;
+    while row < 4 {
+        let mut place = 0;
+        while place * STRIDE < LENGTHS[row] {
+            table[row][place] = LENGTHS[row] as f32 / (LENGTHS[row] - place * STRIDE) as f32;
+            place += 1;
+        }
+        row += 1;
     }
-    tall.max(0.0)
+    table
+}
+
+/// The heights of the tallest ramps of each length that end here and fit under the heights.
+fn tallest<const N: usize>(heights: &Ring<N>) -> [f32; 4] {
+    let mut seen = [0.0; LONGEST / STRIDE];
+    for (place, slot) in seen.iter_mut().enumerate() {
+        *slot = heights.back(place * STRIDE).unwrap_or(0.0);
+    }
+    let mut all = [0.0; 4];
+    for ((tall, inverse), length) in all.iter_mut().zip(&INVERSE).zip(LENGTHS) {
+        let places = seen.iter().zip(inverse).take(length / STRIDE);
+        *tall = places
+            .map(|(height, inverse)| height * inverse)
+            .fold(f32::MAX, f32::min)
+            .max(0.0);
+    }
+    all
 }
