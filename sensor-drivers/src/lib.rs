@@ -8,6 +8,7 @@
 //!  mcp960x   thermocouple converters
 //!  nmea ubx  GNSS sentences and frames: pure, integers only
 //!  gnss      byte stream -> frames -> one event for each epoch
+//!  mt3333    NMEA receivers at 0x10
 //!  ublox     u-blox receiver over DDC (I2C): drains, configures, falls back to NMEA
 //!  sim       simulated chips behind the same bus trait, with virtual time (needs std)
 //! ```
@@ -26,6 +27,7 @@ pub mod gnss;
 pub mod lm75;
 pub mod mcp960x;
 pub mod mcp9808;
+pub mod mt3333;
 pub mod nmea;
 pub mod sht4x;
 #[cfg(feature = "sim")]

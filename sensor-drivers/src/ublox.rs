@@ -3,7 +3,8 @@
 //! Promises: each poll takes what the receiver has buffered, in bounded pieces, and hands out one
 //! event for each epoch. The receiver is asked for NAV-PVT at 1 Hz, and NMEA is switched off only
 //! once NAV-PVT has been seen, so that no epoch is missed on the way; a receiver that knows no
-//! NAV-PVT is used through NMEA. A receiver that went back to its defaults is configured again.
+//! NAV-PVT is used through NMEA. What the receiver says about itself comes every tenth epoch, where
+//! it has the message. A receiver that went back to its defaults is configured again.
 //! The work of a poll is bounded ([`ROUNDS_MAX`]), whatever the count registers claim.
 //!
 //! Never: a zero-length transfer, a message cut so that one byte is left over (a one-byte write
@@ -23,6 +24,7 @@ use embedded_hal::i2c::I2c;
 use crate::error::{ClassifyBus, ConfigError, SensorError};
 use crate::gnss::GnssEvent;
 use crate::gnss::epoch::{EpochRules, EpochTracker};
+use crate::gnss::health::ReceiverHealth;
 use crate::gnss::stream::StreamSplitter;
 use crate::ubx::Message;
 
@@ -111,6 +113,7 @@ pub struct Ublox<I> {
     chunk_len: usize,
     splitter: StreamSplitter,
     tracker: EpochTracker,
+    health: ReceiverHealth,
     port: Port,
     emptied_at_ms: Option<u64>,
     unfinished: Option<Unfinished>,
@@ -162,6 +165,7 @@ where
             chunk_len: config.chunk_len,
             splitter: StreamSplitter::new(),
             tracker: EpochTracker::new(rules),
+            health: ReceiverHealth::default(),
             port: Port::new(address),
             emptied_at_ms: None,
             unfinished: None,
@@ -177,6 +181,7 @@ where
     pub fn start(&mut self, now_ms: u64) -> Result<(), SensorError<I::Error>> {
         self.splitter.discard_unfinished();
         self.tracker.interrupt();
+        self.health.interrupt();
         self.emptied_at_ms = None;
         self.unfinished = None;
         self.port.restart();
@@ -214,6 +219,16 @@ where
                 Err(error)
             }
         }
+    }
+
+    /// What the receiver says about its antenna, jamming, spoofing and leap seconds.
+    pub fn health(&self) -> ReceiverHealth {
+        self.health
+    }
+
+    /// A person has looked at the spoofing alarm, which stays until then.
+    pub fn clear_spoofing(&mut self) {
+        self.health.clear_spoofing();
     }
 
     /// How the receiver is used at the moment.
@@ -288,11 +303,13 @@ where
         let Self {
             splitter,
             tracker,
+            health,
             port,
             ..
         } = self;
         splitter.push(bytes, &mut |frame| {
             port.hear(&frame, now_ms);
+            health.hear(&frame);
             tracker.hear(&frame, lag_ms, &mut |event| {
                 stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
                 sink(event);
@@ -327,11 +344,13 @@ where
                 let Self {
                     splitter,
                     tracker,
+                    health,
                     port,
                     ..
                 } = self;
                 splitter.give_up_unfinished(&mut |frame| {
                     port.hear(&frame, now_ms);
+                    health.hear(&frame);
                     tracker.hear(&frame, None, &mut |event| {
                         stats.epochs += 1;
                         sink(event);

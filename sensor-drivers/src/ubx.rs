@@ -9,6 +9,8 @@
 
 use crate::gnss::utc::{DAY_MS, Date};
 
+pub mod status;
+
 /// Class of NAV-PVT.
 pub const CLASS_NAV: u8 = 0x01;
 /// Identifier of NAV-PVT in [`CLASS_NAV`].
@@ -273,7 +275,13 @@ impl Message {
     /// CFG-MSG: NAV-PVT with every epoch on the port this message arrives at.
     #[must_use]
     pub fn cfg_msg_nav_pvt() -> Option<Self> {
-        Self::new(CLASS_CFG, ID_CFG_MSG, &[&[CLASS_NAV, ID_NAV_PVT, 1]])
+        Self::cfg_msg(CLASS_NAV, ID_NAV_PVT, 1)
+    }
+
+    /// CFG-MSG: a message with each `every_epochs`-th epoch on the port this message arrives at.
+    #[must_use]
+    pub fn cfg_msg(class: u8, id: u8, every_epochs: u8) -> Option<Self> {
+        Self::new(CLASS_CFG, ID_CFG_MSG, &[&[class, id, every_epochs]])
     }
 
     /// CFG-RATE: one navigation solution every `period_ms`, aligned to GPS time.

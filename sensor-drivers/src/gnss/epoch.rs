@@ -7,12 +7,17 @@
 //! 3. An NMEA epoch ends with the first RMC or GGA of another time, or with a second one of the
 //!    same kind. An epoch that ends with an RMC alone counts by the RMC: some receivers send no
 //!    GGA, and status A is the receiver's own word. A GGA alone is never a fix.
+//!    GNS takes the place of a missing GGA. Where a GSA of the epoch, received before the epoch is
+//!    complete, says 2D, a height is not reported.
 //! 4. The same epoch is never reported twice, and NAV-PVT goes before NMEA: while NAV-PVT
 //!    arrives, an NMEA epoch waits until it has ended, and is dropped when NAV-PVT covered it.
 //!    Epochs of the two languages are the same when their UTC agrees within 20 ms; an NMEA epoch
 //!    without a time is taken as covered.
 //! 5. After two NMEA epochs without NAV-PVT, NMEA is reported at once, as soon as RMC and GGA are
 //!    there.
+//! 6. A date that a ZDA of the same receiver contradicts is no time: one of them has rolled over.
+//!    Until NAV-TIMELS says that the leap seconds are known, time may be off by whole seconds, and
+//!    its bound says so.
 //!
 //! Never: a position from an epoch that failed a rule, whatever the coordinate fields say.
 
@@ -20,6 +25,7 @@ use super::stream::Frame;
 use super::utc::DAY_MS;
 use super::{EpochTime, Fix, FixKind, GnssEvent, GnssTime, GnssTimeSource, NoFixReason};
 use crate::nmea::{self, Gga, Rmc, Sentence};
+use crate::ubx::status::NavTimeLs;
 use crate::ubx::{self, NavPvt};
 
 /// NMEA cuts what UBX rounds, so their times of one epoch differ by a few milliseconds.
@@ -27,7 +33,9 @@ const SAME_EPOCH_MS: i64 = 20;
 /// So many NMEA epochs after the last NAV-PVT still wait for one.
 const PVT_PATIENCE_EPOCHS: u8 = 2;
 /// Receivers know the leap seconds only after minutes; their built-in guess is a few seconds old.
-const RMC_UTC_ERROR_MS: u32 = 3000;
+const LEAP_GUESS_ERROR_MS: u32 = 3000;
+/// A date further from that of ZDA is a rollover in one of them.
+const DATES_APART_MS_MAX: u64 = DAY_MS.unsigned_abs();
 /// A receiver whose own time estimate is worse than this knows nothing worth an anchor.
 const T_ACC_NS_MAX: u32 = 1_000_000_000;
 
@@ -48,6 +56,13 @@ pub struct EpochTracker {
     last_reported: Option<EpochTime>,
     last_pvt: Option<NavPvt>,
     epochs_since_pvt: u8,
+    leap_known: bool,
+    /// UTC of the last ZDA.
+    zda_utc_ms: Option<i64>,
+    /// Dimensions by the last GSA of the open epoch.
+    gsa: Option<u8>,
+    /// The epoch before had a GGA, so one is waited for.
+    gga_expected: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +70,7 @@ struct NmeaEpoch {
     tod_ms: Option<u32>,
     rmc: Option<Rmc>,
     gga: Option<Gga>,
+    gns: Option<Gga>,
     reported: bool,
 }
 
@@ -69,6 +85,10 @@ impl EpochTracker {
             last_reported: None,
             last_pvt: None,
             epochs_since_pvt,
+            leap_known: false,
+            zda_utc_ms: None,
+            gsa: None,
+            gga_expected: true,
         }
     }
 
@@ -90,10 +110,24 @@ impl EpochTracker {
                     self.hear_pvt(&pvt, lag_ms, sink);
                 }
             }
+            Frame::Ubx {
+                class: ubx::CLASS_NAV,
+                id: ubx::status::ID_NAV_TIMELS,
+                payload,
+            } => {
+                if let Some(said) = NavTimeLs::decode(payload) {
+                    self.leap_known = said.leap_s.is_some();
+                }
+            }
             Frame::Ubx { .. } => {}
             Frame::Nmea { body } => match nmea::parse(body) {
                 Sentence::Rmc(rmc) => self.hear_rmc(rmc, lag_ms, sink),
                 Sentence::Gga(gga) => self.hear_gga(gga, sink),
+                Sentence::Gns(gns) => self.hear_gns(gns, sink),
+                Sentence::Gsa(gsa) => {
+                    self.gsa = Some(gsa.mode);
+                }
+                Sentence::Zda(zda) => self.zda_utc_ms = zda.utc_ms(),
                 Sentence::Other | Sentence::Malformed => {}
             },
         }
@@ -109,6 +143,9 @@ impl EpochTracker {
     /// Forgets the open epoch, but not which one was reported last: the stream was interrupted.
     pub fn interrupt(&mut self) {
         self.open = None;
+        self.leap_known = false;
+        self.zda_utc_ms = None;
+        self.gsa = None;
     }
 
     fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {
@@ -136,7 +173,9 @@ impl EpochTracker {
             && pvt.fully_resolved
             && pvt.t_acc_ns < T_ACC_NS_MAX
         {
-            let accuracy_ms = lag_ms.saturating_add(pvt.t_acc_ns.div_ceil(1_000_000));
+            let accuracy_ms = lag_ms
+                .saturating_add(pvt.t_acc_ns.div_ceil(1_000_000))
+                .saturating_add(self.leap_error_ms());
             self.report_time(utc_ms, accuracy_ms, GnssTimeSource::NavPvt, sink);
         }
         let epoch = match pvt.utc_ms {
@@ -162,8 +201,9 @@ impl EpochTracker {
         epoch.rmc = Some(rmc);
         if let (true, Some(lag_ms), Some(utc_ms)) = (rmc.active, lag_ms, rmc.utc_ms())
             && !self.pvt_is_near()
+            && !self.zda_contradicts(utc_ms)
         {
-            let accuracy_ms = lag_ms.saturating_add(RMC_UTC_ERROR_MS);
+            let accuracy_ms = lag_ms.saturating_add(LEAP_GUESS_ERROR_MS);
             self.report_time(utc_ms, accuracy_ms, GnssTimeSource::Rmc, sink);
         }
         self.keep(epoch, sink);
@@ -173,6 +213,25 @@ impl EpochTracker {
         let mut epoch = self.open_at(gga.tod_ms, |open| open.gga.is_none(), sink);
         epoch.gga = Some(gga);
         self.keep(epoch, sink);
+    }
+
+    fn hear_gns(&mut self, gns: Gga, sink: &mut dyn FnMut(GnssEvent)) {
+        let mut epoch = self.open_at(gns.tod_ms, |open| open.gns.is_none(), sink);
+        epoch.gns = Some(gns);
+        self.keep(epoch, sink);
+    }
+
+    fn leap_error_ms(&self) -> u32 {
+        if self.leap_known {
+            0
+        } else {
+            LEAP_GUESS_ERROR_MS
+        }
+    }
+
+    fn zda_contradicts(&self, utc_ms: i64) -> bool {
+        self.zda_utc_ms
+            .is_some_and(|zda_utc_ms| zda_utc_ms.abs_diff(utc_ms) > DATES_APART_MS_MAX)
     }
 
     /// The open epoch if the sentence belongs to it, else a fresh one after closing the other.
@@ -192,6 +251,7 @@ impl EpochTracker {
                     tod_ms,
                     rmc: None,
                     gga: None,
+                    gns: None,
                     reported: false,
                 }
             }
@@ -199,7 +259,8 @@ impl EpochTracker {
     }
 
     fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
-        let complete = epoch.rmc.is_some() && epoch.gga.is_some();
+        let quality_known = epoch.gga.is_some() || epoch.gns.is_some() && !self.gga_expected;
+        let complete = epoch.rmc.is_some() && quality_known;
         if complete && !epoch.reported && !self.pvt_is_near() {
             self.report_nmea(&epoch, sink);
             epoch.reported = true;
@@ -217,6 +278,8 @@ impl EpochTracker {
             self.report_nmea(&epoch, sink);
         }
         self.epochs_since_pvt = self.epochs_since_pvt.saturating_add(1);
+        self.gga_expected = epoch.gga.is_some() || epoch.gns.is_none();
+        self.gsa = None;
     }
 
     fn pvt_is_near(&self) -> bool {
@@ -229,7 +292,8 @@ impl EpochTracker {
             return;
         }
         self.last_reported = time.or(self.last_reported);
-        sink(match judge_nmea(epoch, self.rules) {
+        let flat = self.gsa == Some(2);
+        sink(match judge_nmea(epoch, flat, self.rules) {
             Ok(fix) => GnssEvent::Fix(fix),
             Err(reason) => GnssEvent::NoFix(reason),
         });
@@ -328,8 +392,10 @@ fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> GnssEvent {
     }
 }
 
-fn judge_nmea(epoch: &NmeaEpoch, rules: EpochRules) -> Result<Fix, NoFixReason> {
-    let quality = epoch.gga.map(|gga| gga.quality);
+/// `flat` when GSA says that the solution has two dimensions.
+fn judge_nmea(epoch: &NmeaEpoch, flat: bool, rules: EpochRules) -> Result<Fix, NoFixReason> {
+    let gga = epoch.gga.or(epoch.gns);
+    let quality = gga.map(|gga| gga.quality);
     let Some(rmc) = epoch.rmc else {
         let silent = quality == Some(0);
         return Err(if silent {
@@ -350,7 +416,8 @@ fn judge_nmea(epoch: &NmeaEpoch, rules: EpochRules) -> Result<Fix, NoFixReason> 
     }
     let position = rmc.position.filter(|position| is_on_earth(*position));
     let (lat_1e7_deg, lon_1e7_deg) = position.ok_or(NoFixReason::InvalidPosition)?;
-    let height_mm = epoch.gga.and_then(|gga| gga.height_mm);
+    // A 2D solution assumes a height; it does not measure one.
+    let height_mm = gga.and_then(|gga| gga.height_mm).filter(|_| !flat);
     let kind = match quality {
         _ if dead_reckoning => FixKind::DeadReckoning,
         Some(4) => FixKind::RtkFixed,
@@ -366,9 +433,9 @@ fn judge_nmea(epoch: &NmeaEpoch, rules: EpochRules) -> Result<Fix, NoFixReason> 
         speed_mm_s: rmc.speed_mm_s,
         course_1e5_deg: rmc.course_1e5_deg,
         h_acc_mm: None,
-        satellites: epoch.gga.and_then(|gga| gga.satellites),
+        satellites: gga.and_then(|gga| gga.satellites),
         pdop_x100: None,
-        hdop_x100: epoch.gga.and_then(|gga| gga.hdop_x100),
+        hdop_x100: gga.and_then(|gga| gga.hdop_x100),
         kind,
     })
 }

@@ -11,6 +11,7 @@
 use core::fmt;
 
 pub mod epoch;
+pub mod health;
 pub mod stream;
 pub mod utc;
 

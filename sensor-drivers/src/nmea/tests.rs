@@ -49,13 +49,77 @@ fn any_talker_is_understood_and_other_sentences_are_left_alone() {
     }
     for body in [
         "PUBX,00",
-        "GNGNS,1,2",
-        "GPZDA,202640.000,13,04,2015,,",
+        "GNGST,1,2",
+        "GPVTG,1,T,,M,2,N,3,K",
         "",
         "$",
         "PRMC,1,A",
     ] {
         assert_eq!(parse(body.as_bytes()), Sentence::Other, "{body}");
+    }
+}
+
+#[test]
+fn gns_gsa_and_zda_are_read_with_their_fields() {
+    let gns = "GNGNS,171926.00,4404.14063,S,12118.85478,W,NAD,17,0.91,-7.26,-21.3,,";
+    let Sentence::Gns(gns) = parse(gns.as_bytes()) else {
+        panic!("no GNS")
+    };
+    assert_eq!(
+        (gns.tod_ms, gns.quality, gns.satellites),
+        (Some(62_366_000), 2, Some(17))
+    );
+    assert_eq!((gns.hdop_x100, gns.height_mm), (Some(91), Some(-7260)));
+    assert_eq!(gns.position, Some((-440_690_105, -1_213_142_463)));
+    let gsa = parse(b"GPGSA,A,3,20,16,09,03,07,10,23,19,27,30,,,1.64,0.98,1.31");
+    let expected = Gsa {
+        mode: 3,
+        pdop_x100: Some(164),
+    };
+    assert_eq!(gsa, Sentence::Gsa(expected));
+    let zda = parse(b"GPZDA,202640.250,13,04,2015,,");
+    let expected = Zda {
+        tod_ms: Some(73_600_250),
+        date: Date::new(2015, 4, 13),
+    };
+    assert_eq!(zda, Sentence::Zda(expected));
+    let empty = Zda {
+        tod_ms: None,
+        date: None,
+    };
+    assert_eq!(parse(b"GPZDA,,,,,,"), Sentence::Zda(empty));
+    for body in [
+        "GPGSA,A,4,,,",
+        "GPGSA,A,,",
+        "GNGNS,000231,,,,,X,",
+        "GPZDA,9,13,04,2015",
+    ] {
+        assert_eq!(parse(body.as_bytes()), Sentence::Malformed, "{body}");
+    }
+}
+
+#[test]
+fn the_best_measured_constellation_of_a_gns_counts() {
+    for (modes, quality) in [
+        ("", 0),
+        ("NN", 0),
+        ("AN", 1),
+        ("NAD", 2),
+        ("DA", 2),
+        ("RF", 4),
+        ("FR", 4),
+        ("AE", 1),
+        ("EA", 1),
+        ("EN", 6),
+        ("NS", 8),
+        ("P", 3),
+        ("FD", 5),
+    ] {
+        let body = std::format!("GNGNS,000231,,,,,{modes},,,,,");
+        let Sentence::Gns(gns) = parse(body.as_bytes()) else {
+            panic!("{body}")
+        };
+        assert_eq!(gns.quality, quality, "{modes}");
     }
 }
 

@@ -72,7 +72,8 @@
 //! kind = "ublox"
 //! address = 0x43
 //! generation = "m10"             # default; "m8" is configured by the older messages
-//! event = [{ kind = "reset", at_s = 300.0 }]   # also "filler" (at_s, for_s): 0xff bursts
+//! event = [{ kind = "reset", at_s = 300.0 }]   # also, each with at_s and for_s: "filler" (0xff
+//!                                # bursts), and with a route "antennaopen", "jamming", "spoofing"
 //! [chip.route]                   # ... or a generated drive
 //! start_lat_deg = 52.52
 //! start_lon_deg = 13.40
@@ -98,7 +99,7 @@ use super::sht4x::SimSht4x;
 use super::tmp102::SimTmp102;
 use super::tmp117::SimTmp117;
 use super::truth::{TruthFile, TruthHeader, TruthPast};
-use super::ublox::{Generation, SimUblox, Source};
+use super::ublox::{Generation, Radio, SimUblox, Source};
 use super::{SimWorld, Window};
 use crate::lm75::Lm75Part;
 use crate::mcp960x::Mcp960xPart;
@@ -206,6 +207,7 @@ enum PartPlan {
         generation: Generation,
         resets_ms: Vec<u64>,
         filler: Vec<Window>,
+        radio: Radio,
     },
 }
 
@@ -435,6 +437,7 @@ impl ChipPlan {
                 generation,
                 resets_ms,
                 filler,
+                radio,
             } => Box::new(
                 SimUblox::new(
                     self.address,
@@ -451,7 +454,12 @@ impl ChipPlan {
                     past.and_then(|past| past.receiver(self.address)),
                     all_later(resets_ms),
                 )
-                .with_filler(windows_later(filler), self.address),
+                .with_filler(windows_later(filler), self.address)
+                .with_radio(Radio {
+                    antenna_open: windows_later(&radio.antenna_open),
+                    jammed: windows_later(&radio.jammed),
+                    spoofed: windows_later(&radio.spoofed),
+                }),
             ),
         }
     }

@@ -21,8 +21,10 @@ use crate::gnss::stream::{Frame, StreamSplitter};
 use crate::ubx::{self, Message};
 
 mod fifo;
+mod radio;
 mod settings;
 use fifo::{Fifo, Item};
+pub use radio::Radio;
 pub use settings::Generation;
 use settings::Settings;
 
@@ -71,6 +73,7 @@ pub struct SimUblox {
     input: StreamSplitter,
     filler: Vec<Window>,
     filler_seed: u64,
+    radio: Radio,
 }
 
 impl SimUblox {
@@ -111,7 +114,15 @@ impl SimUblox {
             input: StreamSplitter::new(),
             filler: Vec::new(),
             filler_seed: 0,
+            radio: Radio::default(),
         }
+    }
+
+    /// What happens to its antenna and on its bands, in spans of virtual time.
+    #[must_use]
+    pub fn with_radio(mut self, radio: Radio) -> Self {
+        self.radio = radio;
+        self
     }
 
     /// In the given spans of virtual time, bursts of 0xff stand before and between the messages.
@@ -225,6 +236,12 @@ impl SimUblox {
                 if self.settings.sends_nav_pvt(n) {
                     bytes.extend(epoch.nav_pvt());
                 }
+                let at_ms = self.start_ms.unwrap_or(0) + n * 1000;
+                bytes.extend(self.radio.messages(
+                    self.settings.sends_slow(n),
+                    at_ms,
+                    epoch.time_known,
+                ));
                 if bytes.is_empty() {
                     return Vec::new();
                 }

@@ -16,7 +16,7 @@
 
 use crate::gnss::stream::Frame;
 use crate::nmea::{self, Sentence};
-use crate::ubx::{self, Ack, Message};
+use crate::ubx::{self, Ack, Message, status};
 
 use super::UbloxMode;
 
@@ -29,6 +29,8 @@ const RETRY_MS: u64 = 60_000;
 /// How often in a row NMEA is switched off before it is tolerated.
 const QUIET_TRIES_MAX: u8 = 3;
 const RATE_MS: u16 = 1000;
+/// The receiver tells about itself once in so many epochs.
+const SLOW_EPOCHS: u8 = 10;
 
 /// Messages to send, in order.
 #[derive(Debug, Default)]
@@ -66,6 +68,15 @@ pub(super) struct Port {
     nmea_at_ms: Option<u64>,
     quiet_asked_ms: Option<u64>,
     quiet_tries: u8,
+    asked_of_itself: Asked,
+}
+
+/// Which of the slow messages have been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Modern,
+    All,
 }
 
 impl Port {
@@ -80,6 +91,7 @@ impl Port {
             nmea_at_ms: None,
             quiet_asked_ms: None,
             quiet_tries: 0,
+            asked_of_itself: Asked::Nothing,
         }
     }
 
@@ -196,6 +208,7 @@ impl Port {
 
     fn ask_modern(&mut self, now_ms: u64) -> Action {
         self.enter(Phase::Modern, now_ms);
+        self.asked_of_itself = Asked::Nothing;
         self.pvt_at_ms = None;
         self.dialect = Dialect::Unknown;
         let items = [
@@ -248,11 +261,41 @@ impl Port {
         Action { messages }
     }
 
+    /// Asks for the slow messages about the receiver itself, each on its own: a receiver refuses a
+    /// message whole when it does not know one key of it. Nothing waits for the answers.
+    fn ask_of_itself(&mut self) -> Action {
+        let (ask_modern, next) = match (self.dialect, self.asked_of_itself) {
+            (Dialect::Modern, _) => (true, Asked::All),
+            (Dialect::Unknown, Asked::Nothing) => (true, Asked::Modern),
+            _ => (false, Asked::All),
+        };
+        self.asked_of_itself = next;
+        let messages = if ask_modern {
+            [
+                status::KEY_MSGOUT_NAV_TIMELS_I2C,
+                status::KEY_MSGOUT_MON_RF_I2C,
+                status::KEY_MSGOUT_SEC_SIG_I2C,
+            ]
+            .map(|key| Message::cfg_valset(&[(key, u16::from(SLOW_EPOCHS))]))
+        } else {
+            [
+                (ubx::CLASS_NAV, status::ID_NAV_TIMELS),
+                (status::CLASS_MON, status::ID_MON_HW),
+                (ubx::CLASS_NAV, status::ID_NAV_STATUS),
+            ]
+            .map(|(class, id)| Message::cfg_msg(class, id, SLOW_EPOCHS))
+        };
+        Action { messages }
+    }
+
     fn watch(&mut self, now_ms: u64) -> Action {
         let pvt_age_ms = now_ms.saturating_sub(self.pvt_at_ms.unwrap_or(self.since_ms));
         if pvt_age_ms >= PVT_MS_MAX {
             self.quiet_tries = 0;
             return self.ask_modern(now_ms);
+        }
+        if self.asked_of_itself != Asked::All {
+            return self.ask_of_itself();
         }
         let asked_ms = self.quiet_asked_ms.unwrap_or(self.since_ms);
         let pause_ms = if self.quiet_tries < QUIET_TRIES_MAX {

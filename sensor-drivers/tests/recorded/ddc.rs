@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use libtest_mimic::Failed;
 use sensor_drivers::gnss::stream::StreamSplitter;
 use sensor_drivers::sim::truth::TruthFile;
 use sensor_drivers::sim::{SimBus, SimBusError, SimChip};
@@ -106,7 +107,21 @@ fn damage(bytes: &[u8], seed: u64) -> Vec<u8> {
     damaged
 }
 
-const SEEDS: u64 = 300;
+/// Runs in the ordinary suite. `FLEET_DDC_RUNS=10000` asks for more.
+const RUNS: u64 = 300;
+
+fn runs() -> Result<u64, Failed> {
+    match std::env::var("FLEET_DDC_RUNS") {
+        Ok(text) => match text.parse() {
+            Ok(runs) if runs >= RUNS => Ok(runs),
+            _ => Err(format!(
+                "FLEET_DDC_RUNS = {text} is not allowed: use a number from {RUNS} on"
+            )
+            .into()),
+        },
+        Err(_) => Ok(RUNS),
+    }
+}
 
 pub(crate) fn damaged(data: &Path) -> Outcome {
     let mut pool = Vec::new();
@@ -114,7 +129,7 @@ pub(crate) fn damaged(data: &Path) -> Outcome {
         pool.push(oracle::receiver_output(&path));
     }
     let (mut expected_total, mut damaged_total) = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..runs()? {
         let log = &pool[usize::try_from(seed)? % pool.len()];
         let start = usize::try_from(next_random(seed) >> 33)? % log.len();
         let piece = &log[start..log.len().min(start + 12_000)];

@@ -13,6 +13,7 @@
 )]
 
 mod ddc;
+mod gpsd;
 mod oracle;
 mod promises;
 
@@ -23,7 +24,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Promise = fn(&Path) -> Result<(), Failed>;
 
-const PROMISES: [(&str, Promise); 7] = [
+const PROMISES: [(&str, Promise); 8] = [
     (
         "every_valid_fix_of_nmea1_is_reported_once_and_nothing_else",
         promises::nmea1,
@@ -44,6 +45,7 @@ const PROMISES: [(&str, Promise); 7] = [
         "the_truth_file_says_what_the_driver_reports",
         promises::truth,
     ),
+    ("gpsd_reads_the_same_from_the_same_logs", gpsd::agrees),
     (
         "damaged_replay_gives_each_intact_frame_once_and_invents_none",
         ddc::damaged,

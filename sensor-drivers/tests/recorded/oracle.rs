@@ -86,6 +86,9 @@ fn binary(rest: &[u8]) -> Option<(OracleFrame, usize)> {
 pub(crate) fn epochs(frames: &[OracleFrame]) -> Vec<Option<OracleFix>> {
     let mut epochs = Vec::new();
     let mut open: Vec<Vec<String>> = Vec::new();
+    // Epochs that ended since the last GSA that said 2D, and whether it had said so when the open
+    // epoch had all its sentences.
+    let (mut flat_ago, mut flat): (usize, Option<bool>) = (9, None);
     for frame in frames {
         match frame {
             OracleFrame::Ubx(frame) if frame[2..4] == [1, 7] => epochs.push(nav_pvt(&frame[6..])),
@@ -93,6 +96,13 @@ pub(crate) fn epochs(frames: &[OracleFrame]) -> Vec<Option<OracleFix>> {
             OracleFrame::Nmea(body) => {
                 let fields: Vec<String> = body.split(',').map(String::from).collect();
                 let kind = fields[0].get(2..).unwrap_or_default().to_string();
+                if kind == "GSA" && !body.starts_with('P') {
+                    match fields[2].as_str() {
+                        "2" => flat_ago = 0,
+                        "1" | "3" => flat_ago = 9,
+                        _ => {}
+                    }
+                }
                 let wanted = !body.starts_with('P') && (kind == "RMC" || kind == "GGA");
                 if !wanted {
                     continue;
@@ -101,20 +111,25 @@ pub(crate) fn epochs(frames: &[OracleFrame]) -> Vec<Option<OracleFix>> {
                     .iter()
                     .all(|other| other[1] == fields[1] && !other[0].ends_with(kind.as_str()));
                 if !joins {
-                    epochs.push(nmea(&open));
+                    epochs.push(nmea(&open, flat.unwrap_or(flat_ago == 0)));
                     open.clear();
+                    flat = None;
+                    flat_ago += 1;
                 }
                 open.push(fields);
+                if open.len() == 2 {
+                    flat = Some(flat_ago == 0);
+                }
             }
         }
     }
     if !open.is_empty() {
-        epochs.push(nmea(&open));
+        epochs.push(nmea(&open, flat.unwrap_or(flat_ago == 0)));
     }
     epochs
 }
 
-fn nmea(sentences: &[Vec<String>]) -> Option<OracleFix> {
+fn nmea(sentences: &[Vec<String>], flat: bool) -> Option<OracleFix> {
     let of_kind = |kind: &str| sentences.iter().find(|fields| fields[0].ends_with(kind));
     let (rmc, gga) = (of_kind("RMC")?, of_kind("GGA"));
     let quality = gga.map_or("1", |gga| gga[6].as_str());
@@ -126,7 +141,7 @@ fn nmea(sentences: &[Vec<String>]) -> Option<OracleFix> {
     valid.then(|| OracleFix {
         lat_deg: degrees(&rmc[3], &rmc[4]),
         lon_deg: degrees(&rmc[5], &rmc[6]),
-        height_m: gga.and_then(|gga| number(&gga[9])),
+        height_m: gga.filter(|_| !flat).and_then(|gga| number(&gga[9])),
         speed_m_s: number(&rmc[7]).map(|knots| knots * 1852.0 / 3600.0),
         course_deg: number(&rmc[8]),
         satellites: gga.and_then(|gga| gga[7].parse().ok()),

@@ -199,7 +199,7 @@ pub(crate) fn logs(data: &Path) -> Result<Vec<PathBuf>, Failed> {
     Ok(paths)
 }
 
-const RULES: EpochRules = EpochRules {
+pub(crate) const RULES: EpochRules = EpochRules {
     accept_dead_reckoning: false,
     not_before_utc_ms: 0,
 };

@@ -354,13 +354,114 @@ fn time_is_reported_only_when_resolved_and_believable() {
             _ => None,
         })
     };
-    // 2.5 ms of the receiver's own count as 3.
-    assert_eq!(times(7, UTC_MS, Some(1200)), Some((UTC_MS, 1203)));
+    // 2.5 ms of the receiver's own count as 3; leap seconds from the factory may be 3 s old.
+    assert_eq!(times(7, UTC_MS, Some(1200)), Some((UTC_MS, 4203)));
     for valid in 0..7 {
         assert_eq!(times(valid, 0, Some(1200)), None, "valid flags {valid}");
     }
     assert_eq!(times(7, UTC_MS + 1, Some(1200)), None);
     assert_eq!(times(7, 0, None), None);
+}
+
+#[test]
+fn time_is_close_once_the_leap_seconds_are_known() {
+    let accuracy = |source: u8, valid: u8| {
+        let mut heard = Heard::new(RULES);
+        let mut payload = [0; 24];
+        payload[8..10].copy_from_slice(&[source, 18]);
+        payload[23] = valid;
+        let frame = Frame::Ubx {
+            class: 1,
+            id: 0x26,
+            payload: &payload,
+        };
+        heard.tracker.hear(&frame, None, &mut |_| {});
+        heard.pvt_after(GOOD, Some(1200));
+        match heard.events.first() {
+            Some(GnssEvent::Time(time)) => time.accuracy_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(accuracy(2, 1), 1203);
+    assert_eq!(accuracy(0, 1), 4203);
+    assert_eq!(accuracy(2, 0), 4203);
+}
+
+#[test]
+fn a_date_that_zda_contradicts_is_no_time_and_the_position_stays() {
+    let run = |zda: &str| {
+        let mut heard = Heard::new(RULES);
+        for body in [zda, &rmc(52, 'A', 'A'), &gga(52, 1)] {
+            let frame = Frame::Nmea {
+                body: body.as_bytes(),
+            };
+            heard
+                .tracker
+                .hear(&frame, Some(700), &mut |event| heard.events.push(event));
+        }
+        let time = heard
+            .events
+            .iter()
+            .any(|event| matches!(event, GnssEvent::Time(_)));
+        (time, heard.verdicts())
+    };
+    let fix = std::vec![Ok(480_000_000)];
+    assert_eq!(run("GPZDA,153151.000,30,01,2024,,"), (true, fix.clone()));
+    assert_eq!(run("GPZDA,153151.000,16,06,2004,,"), (false, fix.clone()));
+    assert_eq!(run("GPZDA,,,,,,"), (true, fix));
+}
+
+#[test]
+fn gns_takes_the_place_of_a_missing_gga_and_waits_for_none_where_none_comes() {
+    let gns = |second: u32, modes: &str| {
+        std::format!("GNGNS,1531{second:02},4800.0,N,00900.0,E,{modes},15,0.7,7.5,40.0,,")
+    };
+    let mut heard = Heard::new(RULES);
+    heard.nmea(&[&rmc(52, 'A', 'A'), &gns(52, "AA")]);
+    assert!(heard.verdicts().is_empty(), "a GGA may still come");
+    heard.nmea(&[&rmc(53, 'A', 'A'), &gns(53, "NN")]);
+    assert_eq!(
+        heard.verdicts(),
+        [Ok(480_000_000), Err(NoFixReason::Searching)]
+    );
+    heard.nmea(&[&rmc(54, 'A', 'A'), &gns(54, "AN")]);
+    assert_eq!(heard.verdicts().len(), 3, "no GGA is waited for");
+    let Some(GnssEvent::Fix(fix)) = heard.events.last() else {
+        panic!("no fix")
+    };
+    let expected = (Some(15), Some(70), Some(7500), FixKind::ThreeD);
+    assert_eq!(
+        (fix.satellites, fix.hdop_x100, fix.height_mm, fix.kind),
+        expected
+    );
+    heard.nmea(&[&rmc(55, 'A', 'A'), &gga(55, 1), &gns(55, "AA")]);
+    heard.nmea(&[&rmc(56, 'A', 'A'), &gns(56, "NN"), &gga(56, 1)]);
+    assert_eq!(heard.verdicts()[4], Ok(480_000_000), "GGA goes before GNS");
+    assert_eq!(heard.verdicts().len(), 5);
+}
+
+#[test]
+fn a_height_that_gsa_calls_assumed_is_not_reported() {
+    let height = |gsa: &[&str]| {
+        let mut heard = Heard::new(RULES);
+        heard.nmea(gsa).nmea(&[&rmc(52, 'A', 'A'), &gga(52, 1)]);
+        match heard.events.last() {
+            Some(GnssEvent::Fix(fix)) => (fix.kind, fix.height_mm),
+            other => panic!("{other:?}"),
+        }
+    };
+    let flat = "GPGSA,A,2,20,16,09,,,,,,,,,,1.64,0.98,1.31";
+    let deep = "GPGSA,A,3,20,16,09,03,,,,,,,,,1.64,0.98,1.31";
+    assert_eq!(height(&[]), (FixKind::ThreeD, Some(7500)));
+    assert_eq!(height(&[deep]), (FixKind::ThreeD, Some(7500)));
+    assert_eq!(height(&[flat]), (FixKind::TwoD, None));
+    assert_eq!(height(&[flat, deep]), (FixKind::ThreeD, Some(7500)));
+    let fifty = rmc(50, 'A', 'A');
+    assert_eq!(
+        height(&[&fifty, flat]),
+        (FixKind::ThreeD, Some(7500)),
+        "of the epoch before"
+    );
 }
 
 #[test]

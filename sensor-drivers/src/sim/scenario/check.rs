@@ -269,6 +269,7 @@ pub(super) fn ublox(
             generation,
             resets_ms: script.resets_ms,
             filler: script.filler,
+            radio: script.radio,
         },
     })
 }

@@ -7,6 +7,7 @@ use crate::sim::Window;
 use crate::sim::fault::Fault;
 use crate::sim::mcp960x::Wires;
 use crate::sim::profile::Disturbance;
+use crate::sim::ublox::Radio;
 
 /// Which events a chip knows, beside those that every chip does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,8 @@ impl Known {
                  biterror, stretch, wrongid or unplug"
             }
             Self::Receiver => {
-                "reset, filler, noack, hang, short, biterror, stretch, wrongid or unplug"
+                "reset, filler, antennaopen, jamming, spoofing, noack, hang, short, biterror, \
+                 stretch, wrongid or unplug"
             }
         }
     }
@@ -42,6 +44,7 @@ pub(super) struct Script {
     pub(super) frozen: Vec<Window>,
     pub(super) filler: Vec<Window>,
     pub(super) wires: Wires,
+    pub(super) radio: Radio,
     /// Back to the defaults, by brown-out or reset.
     pub(super) resets_ms: Vec<u64>,
 }
@@ -111,6 +114,15 @@ impl Script {
             }
             (EventFile::Filler { at_s, for_s }, Known::Receiver) => {
                 self.filler.push(window(place, at_s, for_s)?);
+            }
+            (EventFile::Antennaopen { at_s, for_s }, Known::Receiver) => {
+                self.radio.antenna_open.push(window(place, at_s, for_s)?);
+            }
+            (EventFile::Jamming { at_s, for_s }, Known::Receiver) => {
+                self.radio.jammed.push(window(place, at_s, for_s)?);
+            }
+            (EventFile::Spoofing { at_s, for_s }, Known::Receiver) => {
+                self.radio.spoofed.push(window(place, at_s, for_s)?);
             }
             (_, Known::Receiver) => return Ok(false),
             (EventFile::Wireopen { at_s, for_s }, Known::Thermocouple) => {

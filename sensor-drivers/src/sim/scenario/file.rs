@@ -132,6 +132,18 @@ pub(super) enum EventFile {
         at_s: f64,
         for_s: f64,
     },
+    Antennaopen {
+        at_s: f64,
+        for_s: f64,
+    },
+    Jamming {
+        at_s: f64,
+        for_s: f64,
+    },
+    Spoofing {
+        at_s: f64,
+        for_s: f64,
+    },
 }
 
 fn each() -> u32 {

@@ -271,7 +271,10 @@ fn a_mistake_is_answered_with_its_key_its_value_and_what_is_allowed() {
         (receiver("replay = 'absent.log'"), &["absent.log"]),
         (
             receiver("replay = 'drive.log'\nevent = [{ kind = 'brownout', at_s = 1.0 }]"),
-            &["chip[0].event[0].kind = brownout", "reset, filler, noack"],
+            &[
+                "chip[0].event[0].kind = brownout",
+                "reset, filler, antennaopen",
+            ],
         ),
         (
             chip("base_deg_c = 1.0\nevent = [{ kind = 'wireopen', at_s = 1.0, for_s = 1.0 }]"),

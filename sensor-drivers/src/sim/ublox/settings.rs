@@ -3,7 +3,7 @@
 //! Promises: a message that the generation does not know is refused, an unknown key refuses the
 //! whole message and changes nothing. Never: an answer of a receiver that does not speak UBX.
 
-use crate::ubx;
+use crate::ubx::{self, status};
 
 /// How the receiver is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -25,6 +25,8 @@ pub(super) struct Settings {
     pub(super) nmea_out: bool,
     ubx_out: bool,
     nav_pvt_every: u64,
+    /// NAV-TIMELS, MON-RF or MON-HW, SEC-SIG or NAV-STATUS.
+    slow_every: [u64; 3],
 }
 
 impl Settings {
@@ -34,6 +36,7 @@ impl Settings {
             nmea_out: true,
             ubx_out: true,
             nav_pvt_every: 0,
+            slow_every: [0; 3],
         }
     }
 
@@ -43,6 +46,13 @@ impl Settings {
 
     pub(super) fn sends_nav_pvt(&self, n: u64) -> bool {
         self.ubx_out && self.nav_pvt_every > 0 && n.is_multiple_of(self.nav_pvt_every)
+    }
+
+    /// Which messages about itself the receiver sends with epoch `n`: NAV-TIMELS, then MON-RF or
+    /// MON-HW, then SEC-SIG or NAV-STATUS; the latter of each in generation 8.
+    pub(super) fn sends_slow(&self, n: u64) -> ([bool; 3], bool) {
+        let due = |every: u64| self.ubx_out && every > 0 && n.is_multiple_of(every);
+        (self.slow_every.map(due), self.generation == Generation::M8)
     }
 
     /// Takes a CFG message; `Some(accepted)` when the receiver answers.
@@ -84,6 +94,9 @@ impl Settings {
                 ubx::KEY_I2COUTPROT_UBX => self.ubx_out = number == 1,
                 ubx::KEY_I2COUTPROT_NMEA => self.nmea_out = number == 1,
                 ubx::KEY_MSGOUT_NAV_PVT_I2C => self.nav_pvt_every = number,
+                status::KEY_MSGOUT_NAV_TIMELS_I2C => self.slow_every[0] = number,
+                status::KEY_MSGOUT_MON_RF_I2C => self.slow_every[1] = number,
+                status::KEY_MSGOUT_SEC_SIG_I2C => self.slow_every[2] = number,
                 ubx::KEY_RATE_MEAS | ubx::KEY_RATE_NAV => {}
                 _ => return None,
             }
@@ -105,8 +118,13 @@ impl Settings {
         let ([class, id, rate] | [class, id, rate, _, _, _, _, _]) = payload else {
             return None;
         };
-        if (*class, *id) == (ubx::CLASS_NAV, ubx::ID_NAV_PVT) {
-            self.nav_pvt_every = u64::from(*rate);
+        let rate = u64::from(*rate);
+        match (*class, *id) {
+            (ubx::CLASS_NAV, ubx::ID_NAV_PVT) => self.nav_pvt_every = rate,
+            (ubx::CLASS_NAV, status::ID_NAV_TIMELS) => self.slow_every[0] = rate,
+            (status::CLASS_MON, status::ID_MON_HW) => self.slow_every[1] = rate,
+            (ubx::CLASS_NAV, status::ID_NAV_STATUS) => self.slow_every[2] = rate,
+            _ => {}
         }
         Some(self)
     }

@@ -281,6 +281,63 @@ fn a_receiver_reset_is_noticed_and_configured_again_without_missing_an_epoch() {
 }
 
 #[test]
+fn a_receiver_tells_about_its_antenna_its_bands_and_its_leap_seconds() {
+    use crate::gnss::health::LeapSeconds;
+    use crate::ubx::status::{Antenna, Jamming, Spoofing};
+    for generation in [Generation::M10, Generation::M8] {
+        let span = |from_s: u64| {
+            vec![Window {
+                from_ms: from_s * 1000,
+                to_ms: (from_s + 20) * 1000,
+            }]
+        };
+        let radio = Radio {
+            antenna_open: span(60),
+            jammed: span(90),
+            spoofed: span(120),
+        };
+        let chip = SimUblox::new(
+            ADDRESS,
+            route(40, Vec::new()),
+            generation,
+            1000,
+            1000,
+            None,
+            vec![],
+        );
+        let bus = SimBus::new(1000, TruthFile::none());
+        bus.attach(ADDRESS, Box::new(chip.with_radio(radio)), Vec::new());
+        let mut driver = Ublox::new(bus.clone(), ADDRESS);
+        driver.start(1000).unwrap();
+        let mut health_at = |second: u64| {
+            bus.advance_to(second * 1000);
+            driver.poll(second * 1000, &mut |_| {}).unwrap();
+            driver.health()
+        };
+        let healths: Vec<_> = (2..170).map(&mut health_at).collect();
+        let at = |second: usize| healths[second - 2];
+        assert_eq!(at(2).leap_seconds, LeapSeconds::Unheard);
+        assert_eq!(at(35).leap_seconds, LeapSeconds::Unknown, "{generation:?}");
+        assert_eq!(
+            at(55).leap_seconds,
+            LeapSeconds::Known(18),
+            "{generation:?}"
+        );
+        let radio = |second: usize| (at(second).antenna, at(second).jamming);
+        assert_eq!(radio(55), (Antenna::Ok, Jamming::Ok), "{generation:?}");
+        assert_eq!(radio(75), (Antenna::Open, Jamming::Ok));
+        assert_eq!(radio(105), (Antenna::Ok, Jamming::Critical));
+        assert_eq!(radio(135), (Antenna::Ok, Jamming::Ok));
+        assert_eq!(at(115).spoofing, Spoofing::None);
+        assert_eq!(at(135).spoofing, Spoofing::Indicated, "{generation:?}");
+        let after = (at(165).spoofing, at(165).spoofing_at_present);
+        assert_eq!(after, (Spoofing::Indicated, Spoofing::None));
+        driver.clear_spoofing();
+        assert_eq!(driver.health().spoofing, Spoofing::None);
+    }
+}
+
+#[test]
 fn bursts_of_filler_cost_no_epoch() {
     let filler = vec![Window {
         from_ms: 50_000,

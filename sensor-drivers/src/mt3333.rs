@@ -1,0 +1,197 @@
+//! A receiver of the MT3333 kind at 0x10 (PA1010D, L76, SL869), and others that stream NMEA from
+//! there without registers (L76K, which mixes CASIC binary in).
+//!
+//! Promises: a poll reads one packet of 255 bytes, and never within 2 ms of the packet before, as
+//! these receivers demand; what is not a sentence (0x0A padding, unknown binary) is skipped. The
+//! receiver is used as it comes: these makers' commands differ, and nothing here identifies one.
+//!
+//! Never: a write, a delay, a fix from a void sentence. The receiver acknowledges whatever it has,
+//! so only sentences show that it works: the caller watches for silence.
+//!
+//! ```text
+//! read 255 bytes: 254 of the stream, padded with 0x0A, then 0x0A
+//! ```
+
+use embedded_hal::i2c::I2c;
+
+use crate::error::{ClassifyBus, SensorError};
+use crate::gnss::GnssEvent;
+use crate::gnss::epoch::{EpochRules, EpochTracker};
+use crate::gnss::stream::StreamSplitter;
+use crate::transfer::{Blocking, Transfer, finish};
+use crate::ublox::NOT_BEFORE_UTC_MS;
+
+/// What one read gives.
+pub const PACKET_LEN: usize = 255;
+/// Between two reads.
+pub const PAUSE_MS: u64 = 2;
+/// The padding.
+pub const PADDING: u8 = 0x0a;
+/// From the epoch to its first byte, as these receivers take.
+const SOLUTION_LATENCY_MS: u32 = 500;
+/// The stream has no registers; errors name this.
+const REG_STREAM: u8 = 0x00;
+
+/// What one poll moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PacketStats {
+    /// Bytes that are not padding.
+    pub bytes: u32,
+    /// Sentences with a good checksum.
+    pub nmea: u32,
+    /// Fixes and missing fixes handed out.
+    pub epochs: u32,
+    /// Bytes that belong to no sentence.
+    pub junk_bytes: u32,
+    /// Sentences with a wrong checksum.
+    pub bad_checksums: u32,
+    /// The receiver had nothing more. Otherwise poll again after [`PAUSE_MS`].
+    pub emptied: bool,
+}
+
+/// What the driver knows about its receiver; the bus is lent to it.
+#[derive(Debug)]
+pub(crate) struct Logic {
+    address: u8,
+    splitter: StreamSplitter,
+    tracker: EpochTracker,
+    read_at_ms: Option<u64>,
+    emptied_at_ms: Option<u64>,
+}
+
+impl Logic {
+    pub(crate) fn new(address: u8, rules: EpochRules) -> Self {
+        Self {
+            address,
+            splitter: StreamSplitter::new(),
+            tracker: EpochTracker::new(rules),
+            read_at_ms: None,
+            emptied_at_ms: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.splitter.discard_unfinished();
+        self.tracker.interrupt();
+        self.emptied_at_ms = None;
+    }
+
+    pub(crate) async fn poll<B: Transfer, S: FnMut(GnssEvent) + ?Sized>(
+        &mut self,
+        bus: &mut B,
+        now_ms: u64,
+        sink: &mut S,
+    ) -> Result<PacketStats, SensorError<B::Error>> {
+        let too_soon = |at_ms: u64| now_ms < at_ms.saturating_add(PAUSE_MS);
+        if self.read_at_ms.is_some_and(too_soon) {
+            return Ok(PacketStats::default());
+        }
+        self.read_at_ms = Some(now_ms);
+        let mut packet = [0; PACKET_LEN];
+        if let Err(source) = bus.read(self.address, &mut packet).await {
+            self.emptied_at_ms = None;
+            return Err(SensorError::bus(REG_STREAM, source));
+        }
+        Ok(self.hear(&packet, now_ms, sink))
+    }
+
+    fn hear<S: FnMut(GnssEvent) + ?Sized>(
+        &mut self,
+        packet: &[u8],
+        now_ms: u64,
+        sink: &mut S,
+    ) -> PacketStats {
+        let mut stats = PacketStats::default();
+        let before = self.splitter.counts();
+        let lag_ms = self.lag_ms(now_ms);
+        let Self {
+            splitter, tracker, ..
+        } = self;
+        // Padding falls into the middle of sentences; their own line ends are not needed.
+        for bytes in packet.split(|byte| *byte == PADDING) {
+            splitter.push(bytes, &mut |frame| {
+                tracker.hear(&frame, lag_ms, &mut |event| {
+                    stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
+                    sink(event);
+                });
+            });
+        }
+        let after = self.splitter.counts();
+        stats.nmea = after.nmea.wrapping_sub(before.nmea);
+        stats.junk_bytes = after.junk_bytes.wrapping_sub(before.junk_bytes);
+        stats.bad_checksums = after.bad_checksums.wrapping_sub(before.bad_checksums);
+        let said = packet.iter().filter(|byte| **byte != PADDING).count();
+        stats.bytes = u32::try_from(said).unwrap_or(u32::MAX);
+        // The last byte is padding in any case; one before it means that the stream ran dry.
+        stats.emptied = matches!(packet, [.., PADDING, PADDING]);
+        if stats.emptied {
+            self.emptied_at_ms = Some(now_ms);
+        }
+        stats
+    }
+
+    /// Bounds how long a byte may have waited; unknown until the receiver has been dry once.
+    fn lag_ms(&self, now_ms: u64) -> Option<u32> {
+        let waited_ms = now_ms.saturating_sub(self.emptied_at_ms?);
+        let waited_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
+        Some(waited_ms.saturating_add(SOLUTION_LATENCY_MS))
+    }
+}
+
+/// Neither dead reckoning nor a date from before the build.
+pub(crate) fn default_rules() -> EpochRules {
+    EpochRules {
+        accept_dead_reckoning: false,
+        not_before_utc_ms: NOT_BEFORE_UTC_MS,
+    }
+}
+
+/// The driver. Owns its handle of the bus until [`Mt3333::release`].
+#[derive(Debug)]
+pub struct Mt3333<I> {
+    i2c: I,
+    logic: Logic,
+}
+
+impl<I> Mt3333<I>
+where
+    I: I2c,
+    I::Error: ClassifyBus,
+{
+    /// A driver for the receiver at `address` (0x10). Nothing is sent.
+    pub fn new(i2c: I, address: u8) -> Self {
+        Self::with_rules(i2c, address, default_rules())
+    }
+
+    /// The same with rules of its own.
+    pub fn with_rules(i2c: I, address: u8, rules: EpochRules) -> Self {
+        let logic = Logic::new(address, rules);
+        Self { i2c, logic }
+    }
+
+    /// Forgets half a sentence from before. To be called first, and again after any bus error.
+    /// Nothing is sent: whether somebody answers shows at the first poll.
+    pub fn start(&mut self, _now_ms: u64) {
+        self.logic.start();
+    }
+
+    /// Reads a packet.
+    ///
+    /// # Errors
+    /// A bus failure.
+    pub fn poll(
+        &mut self,
+        now_ms: u64,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) -> Result<PacketStats, SensorError<I::Error>> {
+        finish(self.logic.poll(&mut Blocking(&mut self.i2c), now_ms, sink))
+    }
+
+    /// Gives the bus handle back.
+    pub fn release(self) -> I {
+        self.i2c
+    }
+}
+
+#[cfg(test)]
+mod tests;
