@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use hil::archive::{Fetched, Parts, on_path, provide};
 use hil::clock::Stopwatch;
 use hil::outcome::{Outcome, exit_code};
@@ -29,16 +29,28 @@ struct Cli {
     /// How many power cuts tier 2 makes.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     cuts: u32,
-    /// Shows that the power cuts find what is not durable: with the spool in the guest's memory they must
-    /// find readings missing, and that is then the pass.
-    #[arg(long)]
-    prove_cuts: bool,
+    /// Run this scenario alone.
+    #[arg(long, value_enum, conflicts_with = "tier")]
+    only: Option<Scenario>,
     /// The ARM binary under test, instead of building it.
     #[arg(long, value_name = "FILE")]
     gateway: Option<PathBuf>,
     /// The host's fleet-central, instead of building it.
     #[arg(long, value_name = "FILE")]
     central: Option<PathBuf>,
+}
+
+/// What can be run.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Scenario {
+    /// Sensors, alert, outage, power cut, exactly once.
+    Tier1,
+    /// A silent chip, and the adapter pulled out and plugged in.
+    Faults,
+    /// Power cuts at random moments.
+    Cuts,
+    /// The same with the spool in the guest's memory: passes when the cuts find readings missing.
+    ProveCuts,
 }
 
 fn main() -> ExitCode {
@@ -96,12 +108,40 @@ fn provided(cli: &Cli) -> anyhow::Result<Result<Tools, String>> {
 }
 
 fn run_all(cli: &Cli, tools: &Tools) -> Vec<Outcome> {
-    if cli.prove_cuts {
-        return vec![run_one(
-            "power cuts without a disk",
+    let all: &[Scenario] = match cli.tier {
+        1 => &[Scenario::Tier1],
+        _ => &[Scenario::Tier1, Scenario::Faults, Scenario::Cuts],
+    };
+    match cli.only {
+        Some(one) => vec![run_scenario(one, cli, tools)],
+        None => all
+            .iter()
+            .map(|one| run_scenario(*one, cli, tools))
+            .collect(),
+    }
+}
+
+fn run_scenario(scenario: Scenario, cli: &Cli, tools: &Tools) -> Outcome {
+    match scenario {
+        Scenario::Tier1 => run_one("tier 1, virt board", tools, Spool::Disk, |bench| {
+            let measured = tier1::run(bench)?;
+            write_report(&measured, bench)?;
+            Ok(measured)
+        }),
+        Scenario::Faults => run_one(
+            "tier 2, faults of the I2C side",
             tools,
-            Spool::Memory,
-            |bench| {
+            Spool::Disk,
+            faults::run,
+        ),
+        Scenario::Cuts => run_one(
+            "tier 2, power cuts on the virt board",
+            tools,
+            Spool::Disk,
+            |bench| cuts::run(bench, cli.cuts),
+        ),
+        Scenario::ProveCuts => {
+            run_one("power cuts without a disk", tools, Spool::Memory, |bench| {
                 let Err(error) = cuts::run(bench, cli.cuts) else {
                     bail!("the power cuts did not notice that nothing was durable");
                 };
@@ -115,29 +155,9 @@ fn run_all(cli: &Cli, tools: &Tools) -> Vec<Outcome> {
                     sentences,
                     ..Measured::default()
                 })
-            },
-        )];
+            })
+        }
     }
-    let mut outcomes = vec![run_one("tier 1, virt board", tools, Spool::Disk, |bench| {
-        let measured = tier1::run(bench)?;
-        write_report(&measured, bench)?;
-        Ok(measured)
-    })];
-    if cli.tier >= 2 {
-        outcomes.push(run_one(
-            "tier 2, faults of the I2C side",
-            tools,
-            Spool::Disk,
-            faults::run,
-        ));
-        outcomes.push(run_one(
-            "tier 2, power cuts on the virt board",
-            tools,
-            Spool::Disk,
-            |bench| cuts::run(bench, cli.cuts),
-        ));
-    }
-    outcomes
 }
 
 fn run_one(
