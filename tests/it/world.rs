@@ -178,7 +178,15 @@ impl World {
         })
         .or_else(|_| {
             let (report, _) = self.centre.verify()?;
-            anyhow::bail!("verify finds: {report:#}")
+            let devices = report["devices"].as_array().into_iter().flatten();
+            let gaps: Vec<_> = devices
+                .map(|device| (&device["device"], &device["gaps"]))
+                .collect();
+            let duplicates = &report["duplicates"];
+            anyhow::bail!(
+                "verify finds gaps {gaps:?}, duplicates {duplicates}; killed at {:?}",
+                self.kills_ms
+            )
         })
     }
 

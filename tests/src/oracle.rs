@@ -75,17 +75,23 @@ pub fn account(truth: &Truth, rows: &[Row], sensors: &BTreeMap<u8, u8>) -> Accou
         ..Account::default()
     };
     let all = open.clone();
-    // Oldest first, so that a parked vehicle's equal positions find their own times.
-    let mut rows: Vec<&Row> = rows.iter().collect();
-    rows.sort_by_key(|row| row.boottime_ms);
+    // First those that carry the very time, then those that are late: a parked vehicle says the same
+    // position again and again.
+    let mut late = Vec::new();
     for row in rows {
         let Some((key, late_ms_max)) = key(row, sensors) else {
             continue;
         };
+        if take(&mut open, key, |t_ms| t_ms == row.boottime_ms) {
+            account.once += 1;
+        } else {
+            late.push((row, key, late_ms_max));
+        }
+    }
+    late.sort_by_key(|(row, ..)| row.boottime_ms);
+    for (row, key, late_ms_max) in late {
         let fits = |t_ms: u64| t_ms <= row.boottime_ms && row.boottime_ms - t_ms <= late_ms_max;
-        let times = open.entry(key).or_default();
-        if let Some(at) = times.iter().position(|t_ms| fits(*t_ms)) {
-            times.remove(at);
+        if take(&mut open, key, fits) {
             account.once += 1;
         } else if all
             .get(&key)
@@ -99,6 +105,18 @@ pub fn account(truth: &Truth, rows: &[Row], sensors: &BTreeMap<u8, u8>) -> Accou
     account.missing_ms.extend(open.into_values().flatten());
     account.missing_ms.sort_unstable();
     account
+}
+
+/// Takes the first time that fits; whether there was one.
+fn take(open: &mut BTreeMap<Key, Vec<u64>>, key: Key, fits: impl Fn(u64) -> bool) -> bool {
+    let Some(times) = open.get_mut(&key) else {
+        return false;
+    };
+    let Some(at) = times.iter().position(|t_ms| fits(*t_ms)) else {
+        return false;
+    };
+    times.remove(at);
+    true
 }
 
 /// The times at which each thing was handed out, oldest first.
