@@ -232,7 +232,10 @@ impl Apt {
             folder: folder.to_owned(),
             codename,
         };
-        run(apt.command("apt-get").args(["-qq", "update"])).context("fetch the package lists")?;
+        run(apt
+            .command("apt-get")
+            .args(["-qq", "--error-on=any", "update"]))
+        .context("fetch the package lists")?;
         Ok(apt)
     }
 
