@@ -95,7 +95,10 @@ impl<const B: usize> Thermal<B> {
     ) -> Finding {
         let age = self.age();
         let sudden = self.readings.step(value, age.caution, age.learning);
-        let mut finding = Self::sudden(sudden);
+        let mut finding = Self::sudden(
+            sudden,
+            self.level.rest().map_or(value, |rest| rest + offset),
+        );
         if let Some(tick) = tick {
             self.ticks = self.ticks.saturating_add(1);
             self.slow(now_ms, tick, offset, channels, age, &mut finding);
@@ -112,7 +115,7 @@ impl<const B: usize> Thermal<B> {
         }
     }
 
-    fn sudden(said: Sudden) -> Finding {
+    fn sudden(said: Sudden, resting: f32) -> Finding {
         let (jump, scatter, flat) = (JUMP * said.jump, SCATTER * said.scatter, FLAT * said.flat);
         let mut finding = Finding {
             severity: jump,
@@ -137,7 +140,7 @@ impl<const B: usize> Thermal<B> {
         finding.offer(
             flat,
             AnomalyKind::Stuck,
-            said.recent,
+            resting,
             Lasting::Readings(said.run),
         );
         finding
@@ -153,6 +156,7 @@ impl<const B: usize> Thermal<B> {
         out: &mut Finding,
     ) {
         let value = tick - offset;
+        let resting = self.level.rest().unwrap_or(value) + offset;
         let expected = self.level.expected() + offset;
         let (rest, swing) = (self.level.rest(), self.level.swing());
         let above = rest.map_or(0.0, |rest| value - rest);
@@ -185,7 +189,7 @@ impl<const B: usize> Thermal<B> {
                     } else {
                         AnomalyKind::Runaway
                     };
-                    out.offer(tall, kind, expected, Lasting::Ticks(ticks));
+                    out.offer(tall, kind, resting, Lasting::Ticks(ticks));
                 }
             }
         }
