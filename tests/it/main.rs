@@ -3,6 +3,12 @@
 //! libtest-mimic, so that a test whose server or data is missing is shown as ignored with the reason; with
 //! `CI=true` it fails instead.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "all of this is test code, which clippy cannot see because of the own harness"
+)]
+
 mod alerts;
 mod bad_input;
 mod clones;
