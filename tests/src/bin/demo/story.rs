@@ -140,7 +140,7 @@ impl Story {
                 .any(|t| t.address == 0x4a && t.raw > over_limit);
             Ok(over.then(wait::now))
         })?;
-        let text = wait::until("the driver is told", PATIENCE, || Ok(local_alert(vehicle)?))?;
+        let text = wait::until("the driver is told", PATIENCE, || local_alert(vehicle))?;
         self.report.alert_local_ms = millis(read_at.elapsed());
         self.say(&format!(
             "the driver is told after {} ms, without any uplink: {text}",
