@@ -10,6 +10,7 @@
 //!  gnss      byte stream -> frames -> one event for each epoch
 //!  mt3333    NMEA receivers at 0x10
 //!  ublox     u-blox receiver over DDC (I2C): drains, configures, falls back to NMEA
+//!  asynchronous  the same drivers over embedded-hal-async (feature `async`)
 //!  sim       simulated chips behind the same bus trait, with virtual time (needs std)
 //! ```
 //!
@@ -22,6 +23,8 @@
 
 #![cfg_attr(not(feature = "sim"), no_std)]
 
+#[cfg(feature = "async")]
+pub mod asynchronous;
 pub mod error;
 pub mod gnss;
 pub mod lm75;

@@ -25,6 +25,7 @@
 use embedded_hal::i2c::I2c;
 
 use crate::error::{ClassifyBus, SensorError};
+use crate::transfer::{Blocking, Registers, Transfer, finish};
 
 const REG_TEMPERATURE: u8 = 0x00;
 const REG_CONFIGURATION: u8 = 0x01;
@@ -92,46 +93,37 @@ pub fn milli_deg_c(raw: i16) -> i32 {
     (scaled + half) / 128
 }
 
-/// The driver. Owns its handle of the bus until [`Tmp117::release`].
+/// What the driver knows about its part; the bus is lent to it.
 #[derive(Debug)]
-pub struct Tmp117<I> {
-    i2c: I,
+pub(crate) struct Logic {
     address: u8,
     not_ready_polls: u8,
 }
 
-impl<I> Tmp117<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
-    /// A driver for the part at `address` (0x48 to 0x4b). Nothing is sent.
-    pub fn new(i2c: I, address: u8) -> Self {
+impl Logic {
+    pub(crate) fn new(address: u8) -> Self {
+        let not_ready_polls = 0;
         Self {
-            i2c,
             address,
-            not_ready_polls: 0,
+            not_ready_polls,
         }
     }
 
-    /// Identifies and configures the part. To be called first, and again after any bus error or
-    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
-    /// is due.
-    ///
-    /// # Errors
-    /// A bus failure, or another part at this address.
-    pub fn start(&mut self, _now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        self.identify()?;
-        self.configure()?;
+    pub(crate) async fn start<B: Transfer>(
+        &mut self,
+        bus: &mut B,
+        _now_ms: u64,
+    ) -> Result<u32, SensorError<B::Error>> {
+        self.identify(bus).await?;
+        self.configure(bus).await?;
         Ok(CYCLE_MS)
     }
 
-    /// Reads the identity register.
-    ///
-    /// # Errors
-    /// [`SensorError::WrongDevice`] when it is not a TMP117.
-    pub fn identify(&mut self) -> Result<Tmp117Identity, SensorError<I::Error>> {
-        let found = self.read_register(REG_IDENTITY)?;
+    async fn identify<B: Transfer>(
+        &self,
+        bus: &mut B,
+    ) -> Result<Tmp117Identity, SensorError<B::Error>> {
+        let found = self.registers(bus).word(REG_IDENTITY).await?;
         if found & IDENTITY_MASK != IDENTITY {
             return Err(SensorError::WrongDevice { found });
         }
@@ -141,26 +133,20 @@ where
         })
     }
 
-    /// Writes the settings: continuous conversion, 500 ms cycle, 32 averages.
-    ///
-    /// # Errors
-    /// A bus failure.
-    pub fn configure(&mut self) -> Result<(), SensorError<I::Error>> {
+    async fn configure<B: Transfer>(&mut self, bus: &mut B) -> Result<(), SensorError<B::Error>> {
         self.not_ready_polls = 0;
-        let [high, low] = SETTINGS.to_be_bytes();
-        self.i2c
-            .write(self.address, &[REG_CONFIGURATION, high, low])
-            .map_err(|source| SensorError::bus(REG_CONFIGURATION, source))
+        self.registers(bus)
+            .set_word(REG_CONFIGURATION, SETTINGS)
+            .await
     }
 
-    /// Takes the latest conversion result, if there is a fresh one.
-    ///
-    /// # Errors
-    /// [`SensorError::NotReady`] when there is none (at most [`READY_POLLS_MAX`] - 1 times in a
-    /// row), [`SensorError::ConfigurationLost`] after a brown-out, [`SensorError::Implausible`]
-    /// for a code that is not a temperature, or a bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Tmp117Sample, SensorError<I::Error>> {
-        let status = self.read_register(REG_CONFIGURATION)?;
+    pub(crate) async fn fetch<B: Transfer>(
+        &mut self,
+        bus: &mut B,
+        now_ms: u64,
+    ) -> Result<Tmp117Sample, SensorError<B::Error>> {
+        let mut part = self.registers(bus);
+        let status = part.word(REG_CONFIGURATION).await?;
         if status & SETTINGS_MASK != SETTINGS {
             return Err(SensorError::ConfigurationLost {
                 found: status,
@@ -175,7 +161,7 @@ where
             }
         }
         self.not_ready_polls = 0;
-        let word = self.read_register(REG_TEMPERATURE)?.to_be_bytes();
+        let word = part.word(REG_TEMPERATURE).await?.to_be_bytes();
         match decode_temperature(word) {
             Ok(raw) => Ok(Tmp117Sample {
                 raw,
@@ -188,17 +174,71 @@ where
         }
     }
 
+    fn registers<'a, B>(&self, bus: &'a mut B) -> Registers<'a, B> {
+        let address = self.address;
+        Registers { bus, address }
+    }
+}
+
+/// The driver. Owns its handle of the bus until [`Tmp117::release`].
+#[derive(Debug)]
+pub struct Tmp117<I> {
+    i2c: I,
+    logic: Logic,
+}
+
+impl<I> Tmp117<I>
+where
+    I: I2c,
+    I::Error: ClassifyBus,
+{
+    /// A driver for the part at `address` (0x48 to 0x4b). Nothing is sent.
+    pub fn new(i2c: I, address: u8) -> Self {
+        Self {
+            i2c,
+            logic: Logic::new(address),
+        }
+    }
+
+    /// Identifies and configures the part. To be called first, and again after any bus error or
+    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
+    /// is due.
+    ///
+    /// # Errors
+    /// A bus failure, or another part at this address.
+    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
+        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
+    }
+
+    /// Reads the identity register.
+    ///
+    /// # Errors
+    /// [`SensorError::WrongDevice`] when it is not a TMP117.
+    pub fn identify(&mut self) -> Result<Tmp117Identity, SensorError<I::Error>> {
+        finish(self.logic.identify(&mut Blocking(&mut self.i2c)))
+    }
+
+    /// Writes the settings: continuous conversion, 500 ms cycle, 32 averages.
+    ///
+    /// # Errors
+    /// A bus failure.
+    pub fn configure(&mut self) -> Result<(), SensorError<I::Error>> {
+        finish(self.logic.configure(&mut Blocking(&mut self.i2c)))
+    }
+
+    /// Takes the latest conversion result, if there is a fresh one.
+    ///
+    /// # Errors
+    /// [`SensorError::NotReady`] when there is none (at most [`READY_POLLS_MAX`] - 1 times in a
+    /// row), [`SensorError::ConfigurationLost`] after a brown-out, [`SensorError::Implausible`]
+    /// for a code that is not a temperature, or a bus failure.
+    pub fn fetch(&mut self, now_ms: u64) -> Result<Tmp117Sample, SensorError<I::Error>> {
+        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
+    }
+
     /// Gives the bus handle back.
     pub fn release(self) -> I {
         self.i2c
-    }
-
-    fn read_register(&mut self, register: u8) -> Result<u16, SensorError<I::Error>> {
-        let mut word = [0; 2];
-        self.i2c
-            .write_read(self.address, &[register], &mut word)
-            .map_err(|source| SensorError::bus(register, source))?;
-        Ok(u16::from_be_bytes(word))
     }
 }
 

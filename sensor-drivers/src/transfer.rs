@@ -1,4 +1,4 @@
-//! The three transactions that drivers use, on a blocking bus.
+//! The three transactions that drivers use, on a blocking bus or on one that waits.
 //!
 //! Promises: a driver's logic is written once, as futures over [`Transfer`]; on a blocking bus
 //! every such future is finished at its first poll. A failure names the register. Never: a
@@ -54,6 +54,37 @@ where
         into: &mut [u8],
     ) -> Result<(), Self::Error> {
         self.0.write_read(address, bytes, into)
+    }
+}
+
+/// A bus whose calls wait.
+#[cfg(feature = "async")]
+#[derive(Debug)]
+pub(crate) struct Waiting<'a, I>(pub(crate) &'a mut I);
+
+#[cfg(feature = "async")]
+impl<I> Transfer for Waiting<'_, I>
+where
+    I: embedded_hal_async::i2c::I2c,
+    I::Error: ClassifyBus,
+{
+    type Error = I::Error;
+
+    async fn write(&mut self, address: u8, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.0.write(address, bytes).await
+    }
+
+    async fn read(&mut self, address: u8, into: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.read(address, into).await
+    }
+
+    async fn write_read(
+        &mut self,
+        address: u8,
+        bytes: &[u8],
+        into: &mut [u8],
+    ) -> Result<(), Self::Error> {
+        self.0.write_read(address, bytes, into).await
     }
 }
 

@@ -26,6 +26,7 @@ use crate::gnss::GnssEvent;
 use crate::gnss::epoch::{EpochRules, EpochTracker};
 use crate::gnss::health::ReceiverHealth;
 use crate::gnss::stream::StreamSplitter;
+use crate::transfer::{Blocking, Transfer, finish};
 use crate::ubx::Message;
 
 mod port;
@@ -105,10 +106,9 @@ pub enum UbloxMode {
     Nmea,
 }
 
-/// The driver. Owns its handle of the bus until [`Ublox::release`].
+/// What the driver knows about its receiver; the bus is lent to it.
 #[derive(Debug)]
-pub struct Ublox<I> {
-    i2c: I,
+pub(crate) struct Logic {
     address: u8,
     chunk_len: usize,
     splitter: StreamSplitter,
@@ -125,42 +125,13 @@ struct Unfinished {
     since_ms: u64,
 }
 
-impl<I> Ublox<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
-    /// A driver for the receiver at `address` (0x42 unless moved). Nothing is sent.
-    pub fn new(i2c: I, address: u8) -> Self {
-        Self::build(i2c, address, UbloxConfig::default())
-    }
-
-    /// The same with settings.
-    ///
-    /// # Errors
-    /// [`SensorError::Config`] for a chunk length outside 8 to 256.
-    pub fn with_config(
-        i2c: I,
-        address: u8,
-        config: UbloxConfig,
-    ) -> Result<Self, SensorError<I::Error>> {
-        if (8..=CHUNK_LEN_MAX).contains(&config.chunk_len) {
-            return Ok(Self::build(i2c, address, config));
-        }
-        Err(SensorError::Config(ConfigError {
-            key: "chunk_len",
-            value: i64::try_from(config.chunk_len).unwrap_or(i64::MAX),
-            allowed: "8 to 256",
-        }))
-    }
-
-    fn build(i2c: I, address: u8, config: UbloxConfig) -> Self {
+impl Logic {
+    pub(crate) fn new(address: u8, config: UbloxConfig) -> Self {
         let rules = EpochRules {
             accept_dead_reckoning: config.accept_dead_reckoning,
             not_before_utc_ms: config.not_before_utc_ms,
         };
         Self {
-            i2c,
             address,
             chunk_len: config.chunk_len,
             splitter: StreamSplitter::new(),
@@ -172,38 +143,34 @@ where
         }
     }
 
-    /// Makes sure that somebody answers, forgets half a frame from before, and begins to
-    /// configure; the following polls go on with it. To be called first, and again after any bus
-    /// error.
-    ///
-    /// # Errors
-    /// A bus failure.
-    pub fn start(&mut self, now_ms: u64) -> Result<(), SensorError<I::Error>> {
+    pub(crate) async fn start<B: Transfer>(
+        &mut self,
+        bus: &mut B,
+        now_ms: u64,
+    ) -> Result<(), SensorError<B::Error>> {
         self.splitter.discard_unfinished();
         self.tracker.interrupt();
         self.health.interrupt();
         self.emptied_at_ms = None;
         self.unfinished = None;
         self.port.restart();
-        self.read_available()?;
-        self.configure(now_ms, &mut DrainStats::default())
+        self.read_available(bus).await?;
+        self.configure(bus, now_ms, &mut DrainStats::default())
+            .await
     }
 
-    /// Takes what the receiver has buffered and goes on with the configuration.
-    ///
-    /// # Errors
-    /// A bus failure. Events handed out before it are good; the receiver is configured again at
-    /// the next poll.
-    pub fn poll(
+    pub(crate) async fn poll<B: Transfer, S: FnMut(GnssEvent) + ?Sized>(
         &mut self,
+        bus: &mut B,
         now_ms: u64,
-        sink: &mut dyn FnMut(GnssEvent),
-    ) -> Result<DrainStats, SensorError<I::Error>> {
+        sink: &mut S,
+    ) -> Result<DrainStats, SensorError<B::Error>> {
         let before = self.splitter.counts();
         let mut stats = DrainStats::default();
-        let result = self
-            .drain(now_ms, &mut stats, sink)
-            .and_then(|()| self.configure(now_ms, &mut stats));
+        let mut result = self.drain(bus, now_ms, &mut stats, sink).await;
+        if result.is_ok() {
+            result = self.configure(bus, now_ms, &mut stats).await;
+        }
         let after = self.splitter.counts();
         stats.nmea = after.nmea.wrapping_sub(before.nmea);
         stats.ubx = after.ubx.wrapping_sub(before.ubx);
@@ -221,41 +188,25 @@ where
         }
     }
 
-    /// What the receiver says about its antenna, jamming, spoofing and leap seconds.
-    pub fn health(&self) -> ReceiverHealth {
-        self.health
-    }
-
-    /// A person has looked at the spoofing alarm, which stays until then.
-    pub fn clear_spoofing(&mut self) {
-        self.health.clear_spoofing();
-    }
-
-    /// How the receiver is used at the moment.
-    pub fn mode(&self) -> UbloxMode {
-        self.port.mode()
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
-    }
-
-    fn drain(
+    async fn drain<B: Transfer, S: FnMut(GnssEvent) + ?Sized>(
         &mut self,
+        bus: &mut B,
         now_ms: u64,
         stats: &mut DrainStats,
-        sink: &mut dyn FnMut(GnssEvent),
-    ) -> Result<(), SensorError<I::Error>> {
+        sink: &mut S,
+    ) -> Result<(), SensorError<B::Error>> {
         for _round in 0..ROUNDS_MAX {
-            match self.read_available()? {
+            match self.read_available(bus).await? {
                 Some(0) => {
                     stats.emptied = true;
                     self.emptied_at_ms = Some(now_ms);
                     self.give_up_noise(now_ms, stats, sink);
                     return Ok(());
                 }
-                Some(available) => self.drain_counted(available, now_ms, stats, sink)?,
+                Some(available) => {
+                    self.drain_counted(bus, available, now_ms, stats, sink)
+                        .await?;
+                }
                 None => stats.false_counts += 1,
             }
         }
@@ -264,13 +215,14 @@ where
 
     /// Reads `available` bytes, or up to the first piece that is filler and nothing else: then
     /// the count was false.
-    fn drain_counted(
+    async fn drain_counted<B: Transfer, S: FnMut(GnssEvent) + ?Sized>(
         &mut self,
+        bus: &mut B,
         available: usize,
         now_ms: u64,
         stats: &mut DrainStats,
-        sink: &mut dyn FnMut(GnssEvent),
-    ) -> Result<(), SensorError<I::Error>> {
+        sink: &mut S,
+    ) -> Result<(), SensorError<B::Error>> {
         let lag_ms = self.lag_ms(now_ms);
         let mut left = available;
         let mut chunk = [0; CHUNK_LEN_MAX];
@@ -278,8 +230,8 @@ where
             let Some(chunk) = chunk.get_mut(..left.min(self.chunk_len)) else {
                 break;
             };
-            self.i2c
-                .read(self.address, chunk)
+            bus.read(self.address, chunk)
+                .await
                 .map_err(|source| SensorError::bus(REG_STREAM, source))?;
             left -= chunk.len();
             stats.bytes += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
@@ -292,13 +244,13 @@ where
         Ok(())
     }
 
-    fn hear(
+    fn hear<S: FnMut(GnssEvent) + ?Sized>(
         &mut self,
         bytes: &[u8],
         lag_ms: Option<u32>,
         now_ms: u64,
         stats: &mut DrainStats,
-        sink: &mut dyn FnMut(GnssEvent),
+        sink: &mut S,
     ) {
         let Self {
             splitter,
@@ -317,6 +269,14 @@ where
         });
     }
 
+    pub(crate) fn health(&self) -> ReceiverHealth {
+        self.health
+    }
+
+    pub(crate) fn mode(&self) -> UbloxMode {
+        self.port.mode()
+    }
+
     /// Bounds how long a byte may have waited; unknown until the buffer has been empty once.
     fn lag_ms(&self, now_ms: u64) -> Option<u32> {
         let waited_ms = now_ms.saturating_sub(self.emptied_at_ms?);
@@ -327,11 +287,11 @@ where
         )
     }
 
-    fn give_up_noise(
+    fn give_up_noise<S: FnMut(GnssEvent) + ?Sized>(
         &mut self,
         now_ms: u64,
         stats: &mut DrainStats,
-        sink: &mut dyn FnMut(GnssEvent),
+        sink: &mut S,
     ) {
         let len = self.splitter.unfinished_len();
         match self.unfinished {
@@ -367,30 +327,38 @@ where
     }
 
     /// The available count; `None` when it cannot be true.
-    fn read_available(&mut self) -> Result<Option<usize>, SensorError<I::Error>> {
+    async fn read_available<B: Transfer>(
+        &self,
+        bus: &mut B,
+    ) -> Result<Option<usize>, SensorError<B::Error>> {
         let mut count = [0; 2];
-        self.i2c
-            .write_read(self.address, &[REG_AVAILABLE], &mut count)
+        bus.write_read(self.address, &[REG_AVAILABLE], &mut count)
+            .await
             .map_err(|source| SensorError::bus(REG_AVAILABLE, source))?;
         // The top bit is known to be set falsely while the rest of the count is right.
         let available = usize::from(u16::from_be_bytes(count) & 0x7fff);
         Ok((available <= BUFFER_LEN).then_some(available))
     }
 
-    fn configure(
+    async fn configure<B: Transfer>(
         &mut self,
+        bus: &mut B,
         now_ms: u64,
         stats: &mut DrainStats,
-    ) -> Result<(), SensorError<I::Error>> {
+    ) -> Result<(), SensorError<B::Error>> {
         let Action { messages } = self.port.advance(now_ms);
         for message in messages.iter().flatten() {
-            self.write_message(message)?;
+            self.write_message(bus, message).await?;
             stats.configured += 1;
         }
         Ok(())
     }
 
-    fn write_message(&mut self, message: &Message) -> Result<(), SensorError<I::Error>> {
+    async fn write_message<B: Transfer>(
+        &self,
+        bus: &mut B,
+        message: &Message,
+    ) -> Result<(), SensorError<B::Error>> {
         let mut rest = message.as_bytes();
         while !rest.is_empty() {
             let whole = rest.len().min(self.chunk_len);
@@ -401,12 +369,102 @@ where
                 whole
             };
             let (piece, tail) = rest.split_at(piece_len);
-            self.i2c
-                .write(self.address, piece)
+            bus.write(self.address, piece)
+                .await
                 .map_err(|source| SensorError::bus(REG_STREAM, source))?;
             rest = tail;
         }
         Ok(())
+    }
+}
+
+impl UbloxConfig {
+    /// Refuses a chunk length outside 8 to 256.
+    pub(crate) fn check(self) -> Result<Self, ConfigError> {
+        if (8..=CHUNK_LEN_MAX).contains(&self.chunk_len) {
+            return Ok(self);
+        }
+        Err(ConfigError {
+            key: "chunk_len",
+            value: i64::try_from(self.chunk_len).unwrap_or(i64::MAX),
+            allowed: "8 to 256",
+        })
+    }
+}
+
+/// The driver. Owns its handle of the bus until [`Ublox::release`].
+#[derive(Debug)]
+pub struct Ublox<I> {
+    i2c: I,
+    logic: Logic,
+}
+
+impl<I> Ublox<I>
+where
+    I: I2c,
+    I::Error: ClassifyBus,
+{
+    /// A driver for the receiver at `address` (0x42 unless moved). Nothing is sent.
+    pub fn new(i2c: I, address: u8) -> Self {
+        let logic = Logic::new(address, UbloxConfig::default());
+        Self { i2c, logic }
+    }
+
+    /// The same with settings.
+    ///
+    /// # Errors
+    /// [`SensorError::Config`] for a chunk length outside 8 to 256.
+    pub fn with_config(
+        i2c: I,
+        address: u8,
+        config: UbloxConfig,
+    ) -> Result<Self, SensorError<I::Error>> {
+        let config = config.check().map_err(SensorError::Config)?;
+        let logic = Logic::new(address, config);
+        Ok(Self { i2c, logic })
+    }
+
+    /// Makes sure that somebody answers, forgets half a frame from before, and begins to
+    /// configure; the following polls go on with it. To be called first, and again after any bus
+    /// error.
+    ///
+    /// # Errors
+    /// A bus failure.
+    pub fn start(&mut self, now_ms: u64) -> Result<(), SensorError<I::Error>> {
+        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
+    }
+
+    /// Takes what the receiver has buffered and goes on with the configuration.
+    ///
+    /// # Errors
+    /// A bus failure. Events handed out before it are good; the receiver is configured again at
+    /// the next poll.
+    pub fn poll(
+        &mut self,
+        now_ms: u64,
+        sink: &mut dyn FnMut(GnssEvent),
+    ) -> Result<DrainStats, SensorError<I::Error>> {
+        finish(self.logic.poll(&mut Blocking(&mut self.i2c), now_ms, sink))
+    }
+
+    /// What the receiver says about its antenna, jamming, spoofing and leap seconds.
+    pub fn health(&self) -> ReceiverHealth {
+        self.logic.health()
+    }
+
+    /// A person has looked at the spoofing alarm, which stays until then.
+    pub fn clear_spoofing(&mut self) {
+        self.logic.health.clear_spoofing();
+    }
+
+    /// How the receiver is used at the moment.
+    pub fn mode(&self) -> UbloxMode {
+        self.logic.mode()
+    }
+
+    /// Gives the bus handle back.
+    pub fn release(self) -> I {
+        self.i2c
     }
 }
 

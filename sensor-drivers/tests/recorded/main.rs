@@ -12,6 +12,7 @@
     reason = "test code, which clippy cannot tell because the binary has a harness of its own"
 )]
 
+mod crates;
 mod ddc;
 mod gpsd;
 mod oracle;
@@ -24,7 +25,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Promise = fn(&Path) -> Result<(), Failed>;
 
-const PROMISES: [(&str, Promise); 8] = [
+const PROMISES: [(&str, Promise); 9] = [
     (
         "every_valid_fix_of_nmea1_is_reported_once_and_nothing_else",
         promises::nmea1,
@@ -44,6 +45,10 @@ const PROMISES: [(&str, Promise); 8] = [
     (
         "the_truth_file_says_what_the_driver_reports",
         promises::truth,
+    ),
+    (
+        "the_crates_ublox_and_nmea_read_the_same_from_the_same_frames",
+        crates::agree,
     ),
     ("gpsd_reads_the_same_from_the_same_logs", gpsd::agrees),
     (
