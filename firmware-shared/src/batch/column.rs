@@ -54,43 +54,16 @@ impl Column {
         Self::Lon,
     ];
 
-    pub(super) fn shapes(self) -> &'static [Shape] {
-        if matches!(self, Self::Number) {
-            &NOISE
-        } else {
-            &MOTION
-        }
-    }
-
-    /// Over how many numbers the mean magnitude is taken: thermal noise stays, manoeuvres pass.
-    pub(super) fn rate(self) -> u32 {
+    /// What holds for the column in every batch.
+    #[inline(always)]
+    pub(super) fn law(self) -> &'static Law {
         match self {
-            Self::Number => 24,
-            Self::Speed | Self::Course | Self::Lat | Self::Lon => 5,
-            _ => 16,
-        }
-    }
-
-    /// The fits to choose from, where there is a choice. For latitude and longitude they say what happens
-    /// with the way that speed and course foretell, see [`LEANINGS`].
-    pub(super) fn fits(self) -> &'static [Fit] {
-        match self {
-            Self::Number => &[
-                Fit::WHOLE_LINE,
-                Fit::LONG_LINE,
-                Fit::LINE,
-                Fit::SHORT_LINE,
-                Fit::LAST,
-            ],
-            Self::Height => &[
-                Fit::SHORT_LINE,
-                Fit::LAST,
-                Fit::SECOND_DIFFERENCE,
-                Fit::LINE,
-            ],
-            Self::Score => &[Fit::ZERO, Fit::LAST],
-            Self::Lat | Self::Lon => &[Fit::LAST, Fit::LAST, Fit::LAST, Fit::SECOND_DIFFERENCE],
-            _ => &[Fit::LAST],
+            Self::Number => &OF_NUMBERS,
+            Self::Score => &OF_SCORES,
+            Self::Height => &OF_HEIGHTS,
+            Self::Lat | Self::Lon => &OF_PLACES,
+            Self::Speed | Self::Course => &OF_VELOCITIES,
+            _ => &OF_OTHERS,
         }
     }
 
@@ -109,18 +82,16 @@ impl Column {
         ColumnPlan {
             constant,
             fit: 0,
-            turns: self == Self::Course,
+            turn: 0,
             scale,
             grid,
         }
     }
 
     /// The bits of the column's numbers, where that bounds what the first one takes.
-    fn first<P: Pipe>(self, pipe: &mut P, turn: Option<i64>, given: i64) -> i64 {
-        if let Some(turn) = turn
-            .and_then(|turn| u32::try_from(turn).ok())
-            .filter(|t| *t <= 1 << 16)
-        {
+    #[inline(never)]
+    fn first<P: Pipe>(self, pipe: &mut P, turn: u32, given: i64) -> i64 {
+        if (1..=1 << 16).contains(&turn) {
             return i64::from(pipe.even((given as u32).min(turn - 1), turn));
         }
         match self {
@@ -139,6 +110,7 @@ impl Column {
     }
 
     /// Whether the numbers may be multiples of a step.
+    #[inline(always)]
     pub(super) fn has_grid(self) -> bool {
         matches!(
             self,
@@ -147,7 +119,8 @@ impl Column {
     }
 
     /// A full turn after which the numbers start again, where there is one.
-    pub(super) fn turn(self) -> Option<i64> {
+    #[inline(always)]
+    pub(super) fn turn(self) -> Option<u32> {
         matches!(self, Self::Course).then_some(36_000_000)
     }
 
@@ -156,6 +129,54 @@ impl Column {
         matches!(self, Self::Score)
     }
 }
+
+/// What holds for a column in every batch.
+#[derive(Debug)]
+pub(super) struct Law {
+    /// The distributions of its residuals.
+    pub(super) shapes: &'static [Shape],
+    /// Over how many numbers the mean magnitude is taken: thermal noise stays, manoeuvres pass.
+    pub(super) rate: u32,
+    /// The fits to choose from.
+    pub(super) fits: &'static [Fit],
+}
+
+static OF_NUMBERS: Law = Law {
+    shapes: &NOISE,
+    rate: 24,
+    fits: &[Fit::WHOLE_LINE, Fit::LONG_LINE, Fit::LINE, Fit::LAST],
+};
+static OF_SCORES: Law = Law {
+    shapes: &MOTION,
+    rate: 16,
+    fits: &[Fit::ZERO, Fit::LAST],
+};
+static OF_HEIGHTS: Law = Law {
+    shapes: &MOTION,
+    rate: 16,
+    fits: &[
+        Fit::SHORT_LINE,
+        Fit::LAST,
+        Fit::SECOND_DIFFERENCE,
+        Fit::LINE,
+    ],
+};
+static OF_VELOCITIES: Law = Law {
+    shapes: &MOTION,
+    rate: 5,
+    fits: &[Fit::LAST],
+};
+/// The fits say what happens with the way that speed and course foretell, see [`LEANINGS`].
+static OF_PLACES: Law = Law {
+    shapes: &MOTION,
+    rate: 5,
+    fits: &[Fit::LAST, Fit::LAST, Fit::LAST, Fit::SECOND_DIFFERENCE],
+};
+static OF_OTHERS: Law = Law {
+    shapes: &MOTION,
+    rate: 16,
+    fits: &[Fit::LAST],
+};
 
 /// How much the change of velocity is trusted to have begun earlier, in eighths, for each fit of latitude
 /// and longitude: -4 is the mean of both velocities, 7 a receiver whose velocity lags behind its place.
@@ -167,10 +188,10 @@ pub(super) const LEANINGS: [Option<i64>; 4] = [Some(0), Some(-4), Some(7), None]
 pub(super) struct ColumnPlan {
     /// Every number is its stream's first.
     pub(super) constant: bool,
-    /// Which of [`Column::fits`].
+    /// Which of [`Law::fits`].
     pub(super) fit: u8,
-    /// Numbers wrap at [`Column::turn`].
-    pub(super) turns: bool,
+    /// Steps of the grid in a full turn, where numbers start again after one; 0 where they do not.
+    pub(super) turn: u32,
     /// Mean magnitude of the residuals at the start: `4^scale / 64`.
     pub(super) scale: u8,
     /// The step of the numbers.
@@ -184,7 +205,7 @@ impl ColumnPlan {
     pub(super) const CONSTANT: Self = Self {
         constant: true,
         fit: 0,
-        turns: false,
+        turn: 0,
         scale: 0,
         grid: Grid::FINE,
     };
@@ -196,7 +217,12 @@ impl ColumnPlan {
 
     /// The scale whose magnitude is nearest to a mean magnitude in 1/256.
     pub(super) fn scale_of(magnitude: u32) -> u8 {
-        (half_octaves(magnitude).saturating_sub(2) / 4).min(u32::from(SCALES) - 1) as u8
+        Self::scale_of_half_octaves(half_octaves(magnitude))
+    }
+
+    /// The scale whose magnitude is nearest to one of so many half octaves.
+    pub(super) fn scale_of_half_octaves(half_octaves: u32) -> u8 {
+        (half_octaves.saturating_sub(2) / 4).min(u32::from(SCALES) - 1) as u8
     }
 
     /// Codes the plan of a column; `settled` is the fit that a column before it has chosen for both.
@@ -206,31 +232,27 @@ impl ColumnPlan {
         if usual.constant == as_usual {
             return Self::CONSTANT;
         }
-        let fits = column.fits().len() as u32;
-        let scales = u32::from(SCALES);
+        let fits = column.law().fits.len() as u32;
+        let fit = settled.unwrap_or_else(|| pipe.even(u32::from(self.fit), fits) as u8);
+        let scale = if pipe.likely(4, self.scale == usual.scale) {
+            usual.scale
+        } else {
+            pipe.even(u32::from(self.scale), u32::from(SCALES)) as u8
+        };
+        let grid = if column.has_grid() {
+            self.grid.code(pipe, usual.grid)
+        } else {
+            Grid::FINE
+        };
+        let turn = column.turn().and_then(|turn| grid.steps_in(turn));
+        let turn = turn.filter(|_| pipe.likely(7, self.turn > 0)).unwrap_or(0);
         Self {
             constant: false,
-            fit: settled.unwrap_or_else(|| pipe.even(u32::from(self.fit), fits) as u8),
-            turns: column.turn().is_some() && pipe.likely(7, self.turns),
-            scale: if pipe.likely(4, self.scale == usual.scale) {
-                usual.scale
-            } else {
-                pipe.even(u32::from(self.scale), scales) as u8
-            },
-            grid: if column.has_grid() {
-                self.grid.code(pipe, usual.grid)
-            } else {
-                Grid::FINE
-            },
+            fit,
+            turn,
+            scale,
+            grid,
         }
-    }
-
-    pub(super) fn fit(&self, column: Column) -> Fit {
-        column
-            .fits()
-            .get(usize::from(self.fit))
-            .copied()
-            .unwrap_or(Fit::LAST)
     }
 
     /// The memory of a stream that has not been seen.
@@ -258,13 +280,13 @@ pub(super) fn with_fit<P: Pipe>(
     }
     let expected = field.expected();
     let wanted = given.wrapping_sub(expected);
-    let (residual, escaped) = shape::residual(pipe, column.shapes(), field.level(), wanted);
+    let (residual, escaped) = shape::residual(pipe, column.law().shapes, field.level(), wanted);
     pipe.note(column, residual);
     let found = expected.wrapping_add(residual);
     if escaped {
         field.leap(found, residual);
     } else {
-        field.learn(fit, column.rate(), found, residual);
+        field.learn(fit, column.law().rate, found, residual);
     }
     found
 }
@@ -278,8 +300,26 @@ pub(super) struct Aid {
     pub(super) louder: i32,
 }
 
-/// Codes one number. Returns it, and by how many half octaves its residual was larger than usual.
-#[inline]
+/// A number that was coded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coded {
+    pub(super) number: i64,
+    /// How far from the expectation it was, and the half octaves of what is usual.
+    surprise: Option<(i64, u32)>,
+}
+
+impl Coded {
+    /// By how many half octaves the residual was larger than usual.
+    pub(super) fn louder(&self) -> i32 {
+        self.surprise.map_or(0, |(residual, level)| {
+            let magnitude = residual.unsigned_abs().min(1 << 20) as u32;
+            half_octaves(magnitude * 256 + 64) as i32 - level as i32
+        })
+    }
+}
+
+/// Codes one number.
+#[inline(always)]
 pub(super) fn number<P: Pipe>(
     pipe: &mut P,
     column: Column,
@@ -287,41 +327,73 @@ pub(super) fn number<P: Pipe>(
     field: &mut Field,
     given: i64,
     aid: Aid,
-) -> (i64, i32) {
-    let turn = if plan.turns {
-        column.turn().and_then(|turn| plan.grid.steps_in(turn))
+) -> Coded {
+    let grid = if column.has_grid() {
+        plan.grid
     } else {
-        None
+        Grid::FINE
     };
+    if plan.constant && field.seen() > 0 {
+        return Coded {
+            number: field.last(),
+            surprise: None,
+        };
+    }
     if field.seen() == 0 {
-        let index = column.first(pipe, turn, plan.grid.index(given));
+        let index = column.first(pipe, plan.turn, grid.index(given));
         field.start(index);
-        return (plan.grid.number(index), 0);
+        return Coded {
+            number: grid.number(index),
+            surprise: None,
+        };
     }
-    if plan.constant {
-        return (plan.grid.number(field.last()), 0);
-    }
+    let law = column.law();
     let expected = match aid.ahead {
         Some(ahead) => field.last().wrapping_add(ahead),
         None => field.expected(),
     };
-    let mut wanted = plan.grid.index(given).wrapping_sub(expected);
-    if let Some(turn) = turn {
-        wanted = wanted.rem_euclid(turn);
-        wanted -= if wanted > turn / 2 { turn } else { 0 };
+    let mut wanted = grid.index(given).wrapping_sub(expected);
+    let turn = if column.turn().is_some() {
+        i64::from(plan.turn)
+    } else {
+        0
+    };
+    if turn > 0 {
+        wanted = nearest(wanted, turn);
     }
     let level = field.level();
     let shifted = level.saturating_add_signed(aid.louder);
-    let (residual, escaped) = shape::residual(pipe, column.shapes(), shifted, wanted);
+    let (residual, escaped) = shape::residual(pipe, law.shapes, shifted, wanted);
     pipe.note(column, residual);
-    let index = expected.wrapping_add(residual);
-    let fit = plan.fit(column);
+    let mut index = expected.wrapping_add(residual);
+    if turn > 0 {
+        index += if index < 0 { turn } else { 0 };
+        index -= if index >= turn { turn } else { 0 };
+    }
+    let fit = law
+        .fits
+        .get(usize::from(plan.fit))
+        .copied()
+        .unwrap_or(Fit::LAST);
     if escaped && fit.memory > 0 {
         field.leap(index, residual);
     } else {
-        field.learn(fit, column.rate(), index, residual);
+        field.learn(fit, law.rate, index, residual);
     }
-    let loud = half_octaves(residual.unsigned_abs().min(1 << 20) as u32 * 256 + 64);
-    let index = turn.map_or(index, |turn| index.rem_euclid(turn));
-    (plan.grid.number(index), loud as i32 - level as i32)
+    Coded {
+        number: grid.number(index),
+        surprise: Some((residual, level)),
+    }
+}
+
+/// The shorter way around a full turn.
+#[inline]
+pub(super) fn nearest(way: i64, turn: i64) -> i64 {
+    if way > turn / 2 {
+        way - turn
+    } else if way <= -turn / 2 {
+        way + turn
+    } else {
+        way
+    }
 }

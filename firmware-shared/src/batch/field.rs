@@ -185,22 +185,17 @@ impl Field {
     }
 
     /// Takes a number that was `residual` away from where it was expected (not always by the fit).
-    #[inline]
+    #[inline(always)]
     pub(super) fn learn(&mut self, fit: Fit, rate: u32, number: i64, residual: i64) {
-        let seen = self.follow(fit, number);
-        let magnitude = adapted(self.magnitude(), residual, seen, rate);
-        self.magnitude_seen = magnitude << 6 | seen;
-    }
-
-    /// Takes a number and leaves the magnitude alone; returns how many were seen.
-    #[inline]
-    pub(super) fn follow(&mut self, fit: Fit, number: i64) -> u32 {
         let seen = (self.seen() + 1).min(SEEN_MAX);
-        self.magnitude_seen = self.magnitude_seen & !SEEN_MAX | seen;
-        let line = fit.follow((self.level, i64::from(self.slope)), seen, number);
-        self.level = line.0;
-        self.slope = clamp_i32(line.1);
-        seen
+        if fit == Fit::LAST {
+            self.level = number << FRACTION_BITS;
+        } else {
+            let line = fit.follow((self.level, i64::from(self.slope)), seen, number);
+            self.level = line.0;
+            self.slope = clamp_i32(line.1);
+        }
+        self.magnitude_seen = adapted(self.magnitude(), residual, seen, rate) << 6 | seen;
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Grid {
     round: u8,
 }
 
+/// Speeds and their indices up to this are converted in 32 bits, where divisions are quick.
+const SMALL_MAX: u32 = 1 << 22;
 /// Steps that have a short name on the wire; what is not here is spelt out.
 const STEPS: [u32; 14] = [
     1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 5, 50, 500, 2, 20, 64, 8,
@@ -61,17 +63,17 @@ impl Grid {
     }
 
     /// The grid of a speed that a receiver made of knots or km/h, if all of these numbers lie on one.
-    pub(super) fn of_speeds(numbers: &[i64]) -> Option<Self> {
+    pub(super) fn of_speeds<I: Iterator<Item = i64>>(numbers: impl Fn() -> I) -> Option<Self> {
         (0..2 * SPEEDS.len() as u32)
             .filter_map(Self::speed)
-            .find(|grid| numbers.iter().all(|n| grid.number(grid.index(*n)) == *n))
+            .find(|grid| numbers().all(|n| grid.number(grid.index(n)) == n))
     }
 
     /// The largest step that all numbers are multiples of.
-    pub(super) fn of_multiples(numbers: &[i64]) -> Self {
+    pub(super) fn of_multiples(numbers: impl Iterator<Item = i64>) -> Self {
         let mut step = 0_u64;
         for number in numbers {
-            step = common_divisor(number.unsigned_abs(), step);
+            step = Self::common_step(step, number.unsigned_abs());
             if step == 1 {
                 break;
             }
@@ -79,16 +81,36 @@ impl Grid {
         Self::step(u32::try_from(step).unwrap_or(1))
     }
 
+    /// The largest step of numbers that are multiples of `step` and of one more.
+    #[inline]
+    pub(super) fn common_step(step: u64, number: u64) -> u64 {
+        if step == 1 || number == 0 {
+            return step;
+        }
+        // Most numbers are small, and short divisions are quick.
+        if let (Ok(short), Ok(number)) = (u32::try_from(step), u32::try_from(number))
+            && short > 0
+            && number % short == 0
+        {
+            return step;
+        }
+        let (mut a, mut b) = (number, step);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    }
+
     /// Whether the index is the number.
     #[inline]
     pub(super) fn is_fine(self) -> bool {
-        self.num == 1 && self.den == 1
+        // No speed is told in steps of one of anything.
+        self.num == 1
     }
 
     /// How many steps make `turn`, if it is a whole number of them.
-    pub(super) fn steps_in(self, turn: i64) -> Option<i64> {
-        let num = i64::from(self.num);
-        (self.den == 1 && turn % num == 0).then_some(turn / num)
+    pub(super) fn steps_in(self, turn: u32) -> Option<u32> {
+        (self.den == 1 && turn.is_multiple_of(self.num)).then_some(turn / self.num)
     }
 
     /// The index of a number that lies on the grid.
@@ -105,6 +127,14 @@ impl Grid {
                 Err(_) => number / num,
             };
         }
+        if let Ok(small @ 0..=SMALL_MAX) = u32::try_from(number) {
+            let up = if self.round == 0 {
+                self.num - 1
+            } else {
+                self.num / 2
+            };
+            return i64::from((small * u32::from(self.den) + up) / self.num);
+        }
         // The nearest index of a rounded number, the next one up of a number rounded down.
         let scaled = number.wrapping_mul(i64::from(self.den));
         let up = if self.round == 0 { num - 1 } else { num / 2 };
@@ -120,6 +150,10 @@ impl Grid {
         let scaled = index.wrapping_mul(i64::from(self.num));
         if self.den == 1 {
             return scaled;
+        }
+        if let Ok(small @ 0..=SMALL_MAX) = u32::try_from(index) {
+            let scaled = small * self.num + u32::from(self.round);
+            return i64::from(scaled / u32::from(self.den));
         }
         scaled
             .wrapping_add(i64::from(self.round))
@@ -152,16 +186,4 @@ impl Grid {
             .find(|name| Self::speed(*name) == Some(self))
             .map_or(SPELT, |name| SPEED_FIRST + name)
     }
-}
-
-fn common_divisor(mut a: u64, mut b: u64) -> u64 {
-    if let (Ok(a), Ok(b @ 1..)) = (u32::try_from(a), u32::try_from(b))
-        && a % b == 0
-    {
-        return u64::from(b);
-    }
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }

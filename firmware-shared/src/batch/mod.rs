@@ -39,6 +39,7 @@ mod motion;
 mod position;
 mod range_coder;
 mod readings;
+mod receivers;
 mod schedule;
 mod seal;
 mod sealed;

@@ -179,16 +179,17 @@ impl Numbers {
             }
             StampPlan::Schedule(schedule) if schedule.aligned && stream.field == 0 => {
                 field.start(0);
-                stream.slot = Slot::aligned(&schedule);
                 let width = u32::from(schedule.width);
                 let place = u32::try_from(given).unwrap_or(0).min(width - 1);
-                (i64::from(pipe.even(place, width)), 0)
+                let now_ms = i64::from(pipe.even(place, width));
+                stream.slot = Slot::aligned(&schedule, now_ms);
+                (now_ms, 0)
             }
             StampPlan::Schedule(_) => {
                 field.start(0);
                 let distance = whole(pipe, given.wrapping_sub(self.last_ms));
                 let now_ms = self.last_ms.wrapping_add(distance);
-                stream.slot = Slot::first(now_ms);
+                stream.slot = Slot::FIRST;
                 (now_ms, 0)
             }
             StampPlan::Line { .. } => {
@@ -230,8 +231,10 @@ impl Numbers {
             .get_mut(usize::from(stream.field) + 1)
             .ok_or(Impossible)?;
         let aid = Aid::default();
-        let (score, _) = number(pipe, Column::Score, plan, field, i64::from(given.0), aid);
-        u16::try_from(score).map(Score).map_err(|_| Impossible)
+        let score = number(pipe, Column::Score, plan, field, i64::from(given.0), aid);
+        u16::try_from(score.number)
+            .map(Score)
+            .map_err(|_| Impossible)
     }
 
     fn number<P: Pipe>(
@@ -246,7 +249,7 @@ impl Numbers {
             .fields
             .get_mut(usize::from(stream.field) + 2)
             .ok_or(Impossible)?;
-        let (raw, _) = number(pipe, Column::Number, plan, field, given, Aid::default());
+        let raw = number(pipe, Column::Number, plan, field, given, Aid::default()).number;
         let small = i32::try_from(raw).map_err(|_| Impossible);
         let [low, high] = stream.key.name.to_le_bytes();
         Ok(match kind {

@@ -6,7 +6,7 @@
 use crate::reading::Reading;
 
 use super::column::ColumnPlan;
-use super::field::{Field, Fit};
+use super::field::{FRACTION_BITS, Fit, SEEN_MAX};
 use super::shape::half_octaves;
 use super::stamp::{Schedule, StampPlan, WIDTH_MAX};
 use super::stream::STREAMS_MAX;
@@ -23,9 +23,15 @@ pub(super) fn choose(readings: &[Reading], streams: &[u8], known: usize) -> (Sta
             .map(|r| r.stamp_ms.wrapping_sub(first_ms) as i64);
         streams.iter().map(|stream| usize::from(*stream)).zip(since)
     };
-    let period_ms = period_ms(rows, known);
+    // A sensor that is read without gaps, as nearly all are, shows its period at once.
+    let period_ms = mean_period_ms(rows());
     let tried = Tried::of(rows(), period_ms);
-    let scheduled = (tried.schedule(period_ms, first_ms), tried.base_ms(first_ms));
+    if tried.escapes == 0 && tried.width <= 9 {
+        return tried.plan(period_ms, first_ms);
+    }
+    let period_ms = usual_period_ms(rows, known);
+    let tried = Tried::of(rows(), period_ms);
+    let scheduled = tried.plan(period_ms, first_ms);
     if tried.escapes == 0 && tried.width <= 9 {
         return scheduled;
     }
@@ -59,8 +65,18 @@ pub(super) fn without_jitter(plan: &StampPlan, interval_ms: i64) -> i64 {
     }
 }
 
+/// The mean interval of the first stream.
+fn mean_period_ms(rows: impl Iterator<Item = (usize, i64)>) -> u32 {
+    let stamps = rows
+        .filter(|(stream, _)| *stream == 0)
+        .map(|(_, at_ms)| at_ms);
+    let (last_ms, count) = stamps.fold((0, 0), |(_, count), at_ms| (at_ms, count + 1));
+    let intervals = (count - 1).max(1);
+    as_period(last_ms.saturating_add(intervals / 2).div_euclid(intervals))
+}
+
 /// The most usual interval of the stream with the most stamps.
-fn period_ms<I: Iterator<Item = (usize, i64)>>(rows: impl Fn() -> I, known: usize) -> u32 {
+fn usual_period_ms<I: Iterator<Item = (usize, i64)>>(rows: impl Fn() -> I, known: usize) -> u32 {
     let mut counts = [0_u16; STREAMS_MAX];
     for (stream, _) in rows() {
         if let Some(count) = counts.get_mut(stream) {
@@ -141,7 +157,7 @@ impl Tried {
                 continue;
             };
             let Some((slot, last_ms)) = place else {
-                *place = Some((Slot::first(at_ms), at_ms));
+                *place = Some((Slot::FIRST, at_ms));
                 continue;
             };
             let mut escaped = Nothing::default();
@@ -162,17 +178,14 @@ impl Tried {
         first_ms.checked_add_signed(i64::from(self.earliest))
     }
 
-    fn base_ms(&self, first_ms: u64) -> u64 {
-        self.aligned_base_ms(first_ms).unwrap_or(first_ms)
-    }
-
-    fn schedule(&self, period_ms: u32, first_ms: u64) -> StampPlan {
-        let aligned = self.aligned_base_ms(first_ms).is_some();
-        StampPlan::Schedule(Schedule {
+    fn plan(&self, period_ms: u32, first_ms: u64) -> (StampPlan, u64) {
+        let base_ms = self.aligned_base_ms(first_ms);
+        let schedule = Schedule {
             period_ms,
             width: self.width,
-            aligned,
-        })
+            aligned: base_ms.is_some(),
+        };
+        (StampPlan::Schedule(schedule), base_ms.unwrap_or(first_ms))
     }
 
     fn cost(&self, rows: usize) -> u64 {
@@ -204,19 +217,19 @@ impl Fitted {
 }
 
 fn by_stream(rows: impl Iterator<Item = (usize, i64)>, fit: Fit) -> Fitted {
-    let mut fields = [Field::expecting(0); STREAMS_MAX];
+    let mut lines = [(0_u32, (0_i64, 0_i64)); STREAMS_MAX];
     let mut fitted = Fitted::default();
     for (stream, at_ms) in rows {
-        let Some(field) = fields.get_mut(stream) else {
+        let Some((seen, line)) = lines.get_mut(stream) else {
             continue;
         };
-        if field.seen() == 0 {
-            field.start(at_ms);
+        *seen = (*seen + 1).min(SEEN_MAX);
+        if *seen == 1 {
+            *line = (at_ms << FRACTION_BITS, 0);
             continue;
         }
-        let residual = at_ms.wrapping_sub(field.expected());
-        fitted.add(residual);
-        field.follow(fit, at_ms);
+        fitted.add(at_ms.wrapping_sub(fit.expected(*line)));
+        *line = fit.follow(*line, *seen, at_ms);
     }
     fitted
 }

@@ -57,18 +57,19 @@ impl Shape {
     }
 }
 
-/// Half octaves of a mean magnitude in 1/256: two steps double it.
-#[inline]
+/// Half octaves of a mean magnitude in 1/256: two steps double it. Below 2 all are alike.
+#[inline(always)]
 pub(super) fn half_octaves(magnitude: u32) -> u32 {
-    let octave = (magnitude | 1).ilog2();
-    octave * 2 + (magnitude >> octave.saturating_sub(1) & 1)
+    let magnitude = magnitude | 2;
+    let octave = magnitude.ilog2();
+    octave * 2 + (magnitude >> (octave - 1) & 1)
 }
 
 /// Half octaves of the least magnitude that has a row of its own, 1/64.
 const FIRST_ROW: u32 = 2 * (MAGNITUDE_BITS - 6);
 
 /// Codes one residual whose magnitude is about `level` half octaves; tells whether it escaped.
-#[inline]
+#[inline(always)]
 pub(super) fn residual<P: Pipe>(
     pipe: &mut P,
     shapes: &[Shape],
@@ -76,47 +77,55 @@ pub(super) fn residual<P: Pipe>(
     given: i64,
 ) -> (i64, bool) {
     let row = level.saturating_sub(FIRST_ROW);
-    let shift = (row.saturating_sub(ROWS as u32 - 2) / 2).min(32);
+    let shift = row.saturating_sub(ROWS as u32 - 2) / 2;
     let Some(shape) = shapes.get((row - 2 * shift) as usize) else {
         return (0, true);
     };
     let half = 1_i64 << shift >> 1;
     let biased = given.wrapping_add(half);
     let quotient = biased >> shift;
-    let inside = (-REACH..=REACH).contains(&quotient);
+    let low = biased & ((1 << shift) - 1);
     // The upper low bits go with the symbol, what is left of them apart.
-    let apart = shift.saturating_sub(LOW_BITS_MAX);
-    let low_bits = shift - apart;
-    let low = (biased & ((1 << shift) - 1)) as u64;
+    let low_bits = shift.min(LOW_BITS_MAX);
     let symbol = Symbol {
-        place: if inside {
+        place: if quotient.unsigned_abs() <= REACH as u64 {
             (quotient + REACH) as usize
         } else {
             ESCAPE
         },
-        low: (low >> apart) as u32,
+        low: (low >> (shift - low_bits)) as u32,
     };
     let symbol = pipe.symbol(shape, symbol, low_bits);
-    let escaped = symbol.place == ESCAPE;
-    let (quotient, low) = if escaped {
-        (beyond(pipe, quotient), pipe.bits(low, shift))
+    if symbol.place == ESCAPE {
+        return (escape(pipe, shift, biased).wrapping_sub(half), true);
+    }
+    let quotient = symbol.place as i64 - REACH;
+    let low = if shift <= LOW_BITS_MAX {
+        i64::from(symbol.low)
     } else {
-        let lowest = if apart == 0 {
-            0
-        } else {
-            pipe.bits(low & ((1 << apart) - 1), apart)
-        };
-        (
-            symbol.place as i64 - REACH,
-            u64::from(symbol.low) << apart | lowest,
-        )
+        lowest(pipe, shift - LOW_BITS_MAX, i64::from(symbol.low), low)
     };
     (
-        (quotient << shift)
-            .wrapping_add(low as i64)
-            .wrapping_sub(half),
-        escaped,
+        (quotient << shift).wrapping_add(low).wrapping_sub(half),
+        false,
     )
+}
+
+/// Codes all of a number that is out of reach.
+#[cold]
+#[inline(never)]
+fn escape<P: Pipe>(pipe: &mut P, shift: u32, given: i64) -> i64 {
+    let quotient = beyond(pipe, given >> shift);
+    let low = pipe.bits((given & ((1 << shift) - 1)) as u64, shift);
+    (quotient << shift).wrapping_add(low as i64)
+}
+
+/// Codes the lowest `apart` of many low bits, behind the upper ones.
+#[cold]
+#[inline(never)]
+fn lowest<P: Pipe>(pipe: &mut P, apart: u32, upper: i64, given: i64) -> i64 {
+    let lowest = pipe.bits((given & ((1 << apart) - 1)) as u64, apart);
+    upper << apart | lowest as i64
 }
 
 /// Codes a quotient out of reach: mostly it is just behind.

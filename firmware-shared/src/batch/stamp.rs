@@ -106,11 +106,11 @@ impl Schedule {
     }
 }
 
-/// Where a stream is on the schedule. Times are in ms since the base time.
+/// Where a stream is on the schedule.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Slot {
-    /// The slot of the last stamp, give or take the jitter.
-    at_ms: i64,
+    /// How long after its slot the last stamp lies.
+    late_ms: i8,
     /// How many periods lie between two stamps of this stream.
     periods: u16,
     /// The residuals seen since the schedule started.
@@ -119,20 +119,18 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// The schedule that this stamp starts.
-    pub(super) fn first(at_ms: i64) -> Self {
-        Self {
-            at_ms,
-            periods: 1,
-            low: 0,
-            high: 0,
-        }
-    }
+    /// The schedule that any stamp starts.
+    pub(super) const FIRST: Self = Self {
+        late_ms: 0,
+        periods: 1,
+        low: 0,
+        high: 0,
+    };
 
-    /// The schedule whose first slot holds stamps from 0 to `width - 1`.
-    pub(super) fn aligned(schedule: &Schedule) -> Self {
+    /// The schedule whose first slot holds stamps from 0 to `width - 1`; the first is `late_ms`.
+    pub(super) fn aligned(schedule: &Schedule, late_ms: i64) -> Self {
         Self {
-            at_ms: 0,
+            late_ms: late_ms as i8,
             periods: 1,
             low: 0,
             high: schedule.width as i8 - 1,
@@ -158,7 +156,8 @@ impl Slot {
         last_ms: i64,
         given_ms: i64,
     ) -> i64 {
-        let expected = self.at_ms.wrapping_add(self.step_ms(schedule));
+        let slot_ms = last_ms.wrapping_sub(i64::from(self.late_ms));
+        let expected = slot_ms.wrapping_add(self.step_ms(schedule));
         let lowest = i64::from(self.high) - (i64::from(schedule.width) - 1);
         let highest = i64::from(self.low) + (i64::from(schedule.width) - 1);
         let count = (highest - lowest + 1).max(1) as u32;
@@ -169,7 +168,7 @@ impl Slot {
             let residual = lowest + i64::from(place);
             self.low = self.low.min(residual as i8);
             self.high = self.high.max(residual as i8);
-            self.at_ms = expected;
+            self.late_ms = residual as i8;
             return expected.wrapping_add(residual);
         }
         let residual = whole(pipe, given_ms.wrapping_sub(expected));
@@ -177,7 +176,7 @@ impl Slot {
         let stamp_ms = expected.wrapping_add(residual);
         *self = Self {
             periods: periods(schedule, stamp_ms.wrapping_sub(last_ms)),
-            ..Self::first(stamp_ms)
+            ..Self::FIRST
         };
         stamp_ms
     }

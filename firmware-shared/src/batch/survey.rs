@@ -5,15 +5,15 @@
 
 use crate::reading::{Kind, Reading, Value};
 
-use super::column::{Column, ColumnPlan, LEANINGS};
+use super::column::{Column, ColumnPlan, LEANINGS, nearest};
 use super::field::{FRACTION_BITS, Fit, SEEN_MAX};
 use super::grid::Grid;
 use super::model::{FIELDS_MAX, Plan, raw};
-use super::motion::{Stretch, Way};
-use super::position::{leaned, raw_of_position};
+use super::motion::Way;
+use super::position::leaned;
+use super::receivers;
 use super::schedule;
-use super::shape::half_octaves;
-use super::stamp::StampPlan;
+use super::shape::MAGNITUDE_BITS;
 use super::stream::{Key, STREAMS_MAX};
 
 /// Readings in one batch.
@@ -105,20 +105,24 @@ fn cycle(streams: &[u8]) -> u8 {
         .map_or(0, |cycle| cycle as u8)
 }
 
-/// One column of one kind: its numbers and their streams.
+/// Rows that fits are tried on: enough to tell them apart.
+pub(super) const TRIAL_ROWS: usize = 32;
+
+/// One column of one kind: its first numbers and their streams.
 struct Series {
-    numbers: heapless::Vec<i64, ROWS_MAX>,
-    streams: heapless::Vec<u8, ROWS_MAX>,
+    numbers: heapless::Vec<i64, TRIAL_ROWS>,
+    streams: heapless::Vec<u8, TRIAL_ROWS>,
 }
 
 impl Series {
+    #[inline]
     fn of(numbers: impl Iterator<Item = (u8, i64)>) -> Self {
         let mut series = Self {
             numbers: heapless::Vec::new(),
             streams: heapless::Vec::new(),
         };
-        for (stream, number) in numbers.take(ROWS_MAX) {
-            // Both have room for every row.
+        for (stream, number) in numbers.take(TRIAL_ROWS) {
+            // Both have room for so many.
             let _both = (series.numbers.push(number), series.streams.push(stream));
         }
         series
@@ -131,22 +135,10 @@ impl Series {
             .zip(self.numbers.iter().copied())
     }
 
-    /// Whether every number is its stream's first (or zero, where the column starts so).
-    fn is_constant(&self, column: Column) -> bool {
-        let start = column.starts_at_zero().then_some(0);
-        let mut firsts = [start; STREAMS_MAX];
-        self.rows().all(|(stream, number)| {
-            let Some(first) = firsts.get_mut(stream) else {
-                return false;
-            };
-            number.unsigned_abs() < EXACT_MAX && *first.get_or_insert(number) == number
-        })
-    }
-
     /// Puts indices of the grid in place of the numbers; a number that jumps by more than half a turn goes
-    /// on behind the turn.
-    fn put_on(&mut self, grid: Grid, turn: Option<i64>) {
-        if grid == Grid::FINE && turn.is_none() {
+    /// the shorter way.
+    fn put_on(&mut self, grid: Grid, turn: u32) {
+        if grid == Grid::FINE && turn == 0 {
             return;
         }
         let mut before = [None; STREAMS_MAX];
@@ -155,11 +147,9 @@ impl Series {
             let Some(before) = before.get_mut(usize::from(*stream)) else {
                 continue;
             };
-            if let (Some(turn), Some(before)) = (turn, *before) {
-                let step = number.wrapping_sub(before).rem_euclid(turn);
-                *number = before + step - if step > turn / 2 { turn } else { 0 };
+            if let Some(before) = before.replace(*number).filter(|_| turn > 0) {
+                *number = before + nearest(*number - before, i64::from(turn));
             }
-            *before = Some(*number);
         }
     }
 }
@@ -169,89 +159,72 @@ fn plan_kind(plan: &mut Plan, kind: Kind, readings: &[Reading], streams: &[u8]) 
         let rows = streams.iter().copied().zip(readings);
         rows.filter(|(_, reading)| reading.value.kind() == kind)
     };
-    let scores = Series::of(of_kind().map(|(stream, r)| (stream, i64::from(r.score.0))));
+    let scores = of_kind().map(|(stream, r)| (stream, i64::from(r.score.0)));
     if let Some(place) = plan.scores.get_mut(kind as usize) {
-        *place = plan_column(Column::Score, scores, None);
+        *place = plan_column(Column::Score, scores);
     }
     if kind != Kind::Position {
-        let numbers = Series::of(of_kind().map(|(stream, r)| (stream, raw(&r.value))));
+        let numbers = of_kind().map(|(stream, r)| (stream, raw(&r.value)));
         if let Some(place) = plan.numbers.get_mut(kind as usize) {
-            *place = plan_column(Column::Number, numbers, None);
+            *place = plan_column(Column::Number, numbers);
         }
         return;
     }
-    let ways = ways(of_kind(), &plan.stamp);
-    let mut velocity = Velocity::Norths(&ways);
-    for (place, column) in plan.position.iter_mut().zip(Column::OF_POSITION) {
-        let numbers = of_kind().filter_map(|(stream, r)| match &r.value {
-            Value::Position(position) => Some((stream, raw_of_position(position, column)?)),
-            _ => None,
-        });
-        *place = plan_column(column, Series::of(numbers), Some(velocity));
-        if column == Column::Lat {
-            // Both coordinates of a vehicle follow its velocity alike.
-            velocity = Velocity::Easts(&ways, place.fit);
-        }
-    }
+    let positions = of_kind().filter_map(|(stream, reading)| match &reading.value {
+        Value::Position(position) => Some((stream, reading.stamp_ms, position)),
+        _ => None,
+    });
+    receivers::plan(&mut plan.position, positions, &plan.stamp);
 }
 
 /// What is known of the velocity when a column is looked at.
-#[derive(Clone, Copy)]
-enum Velocity<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Velocity<'a> {
     /// The ways, for latitudes.
     Norths(&'a [Way]),
     /// The ways, for longitudes, and the fit that latitudes have settled.
     Easts(&'a [Way], u8),
 }
 
-/// Where the velocity of each position leads.
-fn ways<'a>(
-    positions: impl Iterator<Item = (u8, &'a Reading)>,
-    stamp: &StampPlan,
-) -> heapless::Vec<Way, ROWS_MAX> {
-    let mut before_ms = [None; STREAMS_MAX];
-    let mut ways = heapless::Vec::new();
-    for (stream, reading) in positions {
-        let Value::Position(position) = &reading.value else {
-            continue;
+/// Whether every number is its stream's first (or zero, where the column starts so).
+fn is_constant(mut numbers: impl Iterator<Item = (u8, i64)>, column: Column) -> bool {
+    let mut firsts = [column.starts_at_zero().then_some(0); STREAMS_MAX];
+    numbers.all(|(stream, number)| {
+        let Some(first) = firsts.get_mut(usize::from(stream)) else {
+            return false;
         };
-        let Some(before) = before_ms.get_mut(usize::from(stream)) else {
-            continue;
-        };
-        let first = (reading.stamp_ms, Stretch::at(position.lat.0));
-        let (last_ms, stretch) = before.unwrap_or(first);
-        *before = Some((reading.stamp_ms, stretch));
-        let step_ms = reading.stamp_ms.wrapping_sub(last_ms) as i64;
-        let step_ms = schedule::without_jitter(stamp, step_ms);
-        let way = match (position.speed, position.course) {
-            (Some(speed), Some(course)) => Way::of(speed.0, course.0, stretch, step_ms),
-            _ => Way::default(),
-        };
-        let _room_for_every_row = ways.push(way);
-    }
-    ways
+        number.unsigned_abs() < EXACT_MAX && *first.get_or_insert(number) == number
+    })
 }
 
-fn plan_column(column: Column, mut series: Series, velocity: Option<Velocity<'_>>) -> ColumnPlan {
-    if series.is_constant(column) {
+fn plan_column(column: Column, numbers: impl Iterator<Item = (u8, i64)> + Clone) -> ColumnPlan {
+    if is_constant(numbers.clone(), column) {
         return ColumnPlan::CONSTANT;
     }
     let grid = if column.has_grid() {
-        grid(column, &series.numbers)
+        Grid::of_multiples(numbers.clone().map(|(_, number)| number))
     } else {
         Grid::FINE
     };
-    let turn = column
-        .turn()
-        .filter(|turn| series.numbers.iter().all(|n| (0..*turn).contains(n)));
-    let turn = turn.and_then(|turn| grid.steps_in(turn));
+    plan_changing(column, grid, 0, numbers, None)
+}
+
+/// The plan of a column that is not constant.
+pub(super) fn plan_changing(
+    column: Column,
+    grid: Grid,
+    turn: u32,
+    numbers: impl Iterator<Item = (u8, i64)>,
+    velocity: Option<Velocity<'_>>,
+) -> ColumnPlan {
+    let mut series = Series::of(numbers);
     series.put_on(grid, turn);
     let (fit, outcome) = best_fit(&series, column, velocity);
-    let scale = ColumnPlan::scale_of(outcome.magnitude());
+    let scale = outcome.scale();
     ColumnPlan {
         constant: false,
         fit: fit as u8,
-        turns: turn.is_some(),
+        turn,
         scale,
         grid,
     }
@@ -259,40 +232,29 @@ fn plan_column(column: Column, mut series: Series, velocity: Option<Velocity<'_>
 
 /// The best fit of a column, or the settled one.
 fn best_fit(series: &Series, column: Column, velocity: Option<Velocity<'_>>) -> (usize, Outcome) {
-    let ways = |leaning: i64| match velocity {
-        Some(Velocity::Easts(ways, _)) => {
-            fit_of_ways(series, ways.iter().map(|way| way.east), leaning)
-        }
-        Some(Velocity::Norths(ways)) => {
-            fit_of_ways(series, ways.iter().map(|way| way.north), leaning)
-        }
-        None => Outcome::default(),
+    let fits = column.law().fits;
+    let one = |(fit, of): (usize, &Fit)| {
+        let outcome = match (LEANINGS.get(fit).copied().flatten(), velocity) {
+            (Some(leaning), Some(Velocity::Norths(ways))) => {
+                fit_of_ways(series, ways.iter().map(|way| way.north), leaning)
+            }
+            (Some(leaning), Some(Velocity::Easts(ways, _))) => {
+                fit_of_ways(series, ways.iter().map(|way| way.east), leaning)
+            }
+            _ => {
+                let [outcome, ..] = fits_of(series, &[*of], column);
+                outcome
+            }
+        };
+        (fit, outcome)
     };
-    let one = |fit: usize, of: Fit| match LEANINGS.get(fit).copied().flatten() {
-        Some(leaning) => ways(leaning),
-        None => fits_of(series, &[of], column)
-            .into_iter()
-            .next()
-            .unwrap_or_default(),
-    };
-    let fits = column.fits().iter().copied().enumerate();
     match (column, velocity) {
         (Column::Lon, Some(Velocity::Easts(_, settled))) => {
             let settled = usize::from(settled);
-            (
-                settled,
-                one(
-                    settled,
-                    column.fits().get(settled).copied().unwrap_or(Fit::LAST),
-                ),
-            )
+            one((settled, fits.get(settled).unwrap_or(&Fit::LAST)))
         }
-        (Column::Lat | Column::Lon, _) => cheapest(fits.map(|(fit, of)| (fit, one(fit, of)))),
-        _ => cheapest(
-            fits_of(series, column.fits(), column)
-                .into_iter()
-                .enumerate(),
-        ),
+        (Column::Lat | Column::Lon, _) => cheapest(fits.iter().enumerate().map(one)),
+        _ => cheapest(fits_of(series, fits, column).into_iter().enumerate()),
     }
 }
 
@@ -304,37 +266,29 @@ fn cheapest(outcomes: impl Iterator<Item = (usize, Outcome)>) -> (usize, Outcome
         .unwrap_or_default()
 }
 
-fn grid(column: Column, numbers: &[i64]) -> Grid {
-    let grid = Grid::of_multiples(numbers);
-    if column == Column::Speed && grid.is_fine() {
-        return Grid::of_speeds(numbers).unwrap_or(grid);
-    }
-    grid
-}
-
 /// How well a fit foretells a series.
 #[derive(Debug, Clone, Copy, Default)]
 struct Outcome {
+    /// Half octaves of all residuals.
     cost: u64,
-    sum: u64,
-    largest: u64,
     count: u64,
 }
 
 impl Outcome {
     #[inline]
     fn add(&mut self, residual: i64) {
-        let magnitude = residual.unsigned_abs().min(1 << 40);
-        self.cost += (half_octaves((magnitude * 16 + 8).min(u64::from(u32::MAX)) as u32)) as u64;
-        self.sum += magnitude;
-        self.largest = self.largest.max(magnitude);
+        // Sixteenths of the magnitude, and a half more: a residual of zero costs, too.
+        let magnitude = (residual.unsigned_abs() << 4) | 8;
+        let octave = magnitude.ilog2();
+        self.cost += u64::from(octave * 2) + (magnitude >> (octave - 1) & 1);
         self.count += 1;
     }
 
-    /// Mean magnitude in 1/256 without the largest one, which may be a gap or a jump.
-    fn magnitude(&self) -> u32 {
-        let mean = (self.sum - self.largest) * 256 / self.count.saturating_sub(1).max(1);
-        u32::try_from(mean).unwrap_or(u32::MAX)
+    /// The scale of the mean magnitude. Gaps and jumps weigh little in the mean of half octaves, which lies
+    /// about one below that of the mean.
+    fn scale(&self) -> u8 {
+        let mean = (self.cost / self.count.max(1)) as u32;
+        ColumnPlan::scale_of_half_octaves(mean + 1 + 2 * (MAGNITUDE_BITS - 4))
     }
 }
 

@@ -52,7 +52,12 @@ fn catalogue() -> Catalogue {
 }
 
 fn next() -> heapless::Vec<LaneNext, 3> {
-    [LaneNext { lane: Lane::Telemetry, next_seq: 300 }].into_iter().collect()
+    [LaneNext {
+        lane: Lane::Telemetry,
+        next_seq: 300,
+    }]
+    .into_iter()
+    .collect()
 }
 
 #[test]
@@ -62,8 +67,11 @@ fn birth() {
         next_seq: None,
         held: [range(60, 119)].into_iter().collect(),
     };
-    let open =
-        OpenEpoch { epoch: EPOCH, boot_id: BOOT, lanes: [lane].into_iter().collect() };
+    let open = OpenEpoch {
+        epoch: EPOCH,
+        boot_id: BOOT,
+        lanes: [lane].into_iter().collect(),
+    };
     let birth = Birth {
         device: device(),
         nonce: 0x1122_3344_5566_7788,
@@ -76,16 +84,25 @@ fn birth() {
         catalogue: catalogue(),
         epochs: [open].into_iter().collect(),
     };
-    check(&birth, "BIRTH");
+    check(
+        &birth,
+        "f20109747275636b2d30303188ef99abc5e88c91110702ef9bafcdf8acd19101b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0c0c40705302e312e30fbb4b1be0d010305636172676f0001046c6f616409e80701ef9bafcdf8acd19101b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0010100013c770b25090a",
+    );
 }
 
 #[test]
 fn opening() {
-    let opening =
-        Opening { boot_id: BOOT, software: "0.1.0".try_into().unwrap(), catalogue: catalogue() };
+    let opening = Opening {
+        boot_id: BOOT,
+        software: "0.1.0".try_into().unwrap(),
+        catalogue: catalogue(),
+    };
     let mut out = [0; 256];
     let bytes = postcard::to_slice(&opening, &mut out).unwrap();
-    assert_eq!(hex(bytes), "OPENING");
+    assert_eq!(
+        hex(bytes),
+        "b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b005302e312e30fbb4b1be0d010305636172676f0001046c6f616409e807"
+    );
     assert_eq!(postcard::from_bytes::<Opening>(bytes), Ok(opening));
 }
 
@@ -99,17 +116,27 @@ fn status() {
         oldest_unacked_ms: 70_000,
         ram_mode: true,
     };
-    check(&status, "STATUS");
+    check(
+        &status,
+        "f202ef9bafcdf8acd19101c0c4070101ac028020f0a20401b94ddc7e",
+    );
 }
 
 #[test]
 fn goodbye() {
-    check(&Goodbye { epoch: EPOCH, boottime_ms: 123_456, next: next() }, "GOODBYE");
+    check(
+        &Goodbye {
+            epoch: EPOCH,
+            boottime_ms: 123_456,
+            next: next(),
+        },
+        "f203ef9bafcdf8acd19101c0c4070101ac026b7d09cd",
+    );
 }
 
 #[test]
 fn will() {
-    check(&Will { epoch: EPOCH }, "WILL");
+    check(&Will { epoch: EPOCH }, "f204ef9bafcdf8acd1910185acf613");
 }
 
 #[test]
@@ -128,14 +155,37 @@ fn ack() {
         nonce: Some(0x1122_3344_5566_7788),
         entries: [entry].into_iter().collect(),
     };
-    check(&ack, "ACK");
+    check(
+        &ack,
+        "f205a18695bb98f5f2f60f05e8070188ef99abc5e88c911101ef9bafcdf8acd19101013c0278b301ac02ac0201e8028a939c58",
+    );
 }
 
 #[test]
 fn nack() {
-    let frame = Some((StreamId { epoch: EPOCH, lane: Lane::Telemetry }, range(60, 119)));
-    check(&Nack { central_id: 1, frame, reason: NackReason::Corrupt }, "NACK");
-    check(&Nack { central_id: 1, frame: None, reason: NackReason::Clash }, "NACKNONE");
+    let frame = Some((
+        StreamId {
+            epoch: EPOCH,
+            lane: Lane::Telemetry,
+        },
+        range(60, 119),
+    ));
+    check(
+        &Nack {
+            central_id: 1,
+            frame,
+            reason: NackReason::Corrupt,
+        },
+        "f2060101ef9bafcdf8acd19101013c77004c0f602f",
+    );
+    check(
+        &Nack {
+            central_id: 1,
+            frame: None,
+            reason: NackReason::Clash,
+        },
+        "f206010002e0321678",
+    );
 }
 
 #[test]
@@ -154,21 +204,37 @@ fn losses() {
         loss(20, None, Some(500), LossReason::NotAcceptedBeforeCrash),
         loss(30, Some(39), None, LossReason::ReleasedBeforeRestore),
     ];
-    check(&Losses { losses: losses.into_iter().collect() }, "LOSSES");
+    check(
+        &Losses {
+            losses: losses.into_iter().collect(),
+        },
+        "f20704ef9bafcdf8acd19101010001090000ef9bafcdf8acd19101010a01130001ef9bafcdf8acd1910101140001f40302ef9bafcdf8acd19101011e01270003c0b64589",
+    );
 }
 
 #[test]
 fn anchors() {
-    let sources =
-        [ClockSource::None, ClockSource::Fake, ClockSource::Rtc, ClockSource::Ntp, ClockSource::Gnss];
+    let sources = [
+        ClockSource::None,
+        ClockSource::Fake,
+        ClockSource::Rtc,
+        ClockSource::Ntp,
+        ClockSource::Gnss,
+    ];
     let anchor = |source| TimeAnchor {
         boottime_ms: 5000,
         utc_ms: 1_790_000_000_123,
         error_ms: 100,
         source,
     };
-    let anchors = Anchors { boot_id: BOOT, anchors: sources.into_iter().map(anchor).collect() };
-    check(&anchors, "ANCHORS");
+    let anchors = Anchors {
+        boot_id: BOOT,
+        anchors: sources.into_iter().map(anchor).collect(),
+    };
+    check(
+        &anchors,
+        "f208b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0058827f6b183c5986864008827f6b183c5986864018827f6b183c5986864028827f6b183c5986864038827f6b183c59868640463ec042c",
+    );
 }
 
 #[test]
@@ -191,7 +257,9 @@ fn alert() {
         utc: Some("2026-09-21T14:13:20.123Z".try_into().unwrap()),
         late: false,
         window: Some(range(100, 220)),
-        text: "cargo is at 9.5 degC, above its limit of 8.0 degC".try_into().unwrap(),
+        text: "cargo is at 9.5 degC, above its limit of 8.0 degC"
+            .try_into()
+            .unwrap(),
     };
     let json = serde_json::to_string(&alert).unwrap();
     let expected = concat!(
@@ -209,5 +277,5 @@ fn alert() {
 fn serial_frame() {
     let mut out = [0; serial::FRAME_LEN_MAX];
     let len = serial::encode(9, &[0, 1, 0, 255], &mut out).unwrap();
-    assert_eq!(hex(&out[..len]), "SERIAL");
+    assert_eq!(hex(&out[..len]), "030109020106ffcd954e5b00");
 }

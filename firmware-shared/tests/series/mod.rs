@@ -3,6 +3,11 @@
 //! Promises: the same seed gives the same series; the track is the recorded log's, converted with integers,
 //! or there is none. Never: copies recorded data into the repository.
 #![allow(dead_code, reason = "every test binary and the bench use a part of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "test data, though not all of its users run under the standard harness"
+)]
 
 use std::path::PathBuf;
 
@@ -15,19 +20,19 @@ use firmware_shared::units::{
 };
 
 /// Readings per batch that the promises are about.
-pub const BATCH: usize = 60;
+pub(crate) const BATCH: usize = 60;
 /// Three days of uptime.
 const START_MS: u64 = 259_200_000;
 
 /// A small generator of random numbers (splitmix64).
-pub struct Random(u64);
+struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -36,29 +41,29 @@ impl Random {
     }
 
     /// From 0 to below 1.
-    pub fn unit(&mut self) -> f64 {
+    fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+    fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// Mean 0, variance 1.
-    pub fn gauss(&mut self) -> f64 {
+    fn gauss(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// Uniform jitter of +-2 ms around second `index`.
-    fn stamp_ms(&mut self, index: usize) -> u64 {
-        START_MS + index as u64 * 1000 + self.next() % 5
+    /// Uniform jitter of `width` different milliseconds (5: +-2 ms) around second `index`.
+    fn stamp_ms(&mut self, index: usize, width: u64) -> u64 {
+        START_MS + index as u64 * 1000 + self.next() % width
     }
 }
 
 /// A cold box at 1 Hz: hysteresis cycles of 18 to 45 min, door events, 1 LSB rms of noise at 1/128 degC,
 /// +-2 ms of jitter, one score in 500 above zero.
-pub fn cold_box(seed: u64, count: usize) -> Vec<Reading> {
+pub(crate) fn cold_box(seed: u64, count: usize) -> Vec<Reading> {
     let mut random = Random::new(seed);
     let (mut cycle_s, mut phase_s) = (random.between(18.0, 45.0) * 60.0, 0.0);
     let (mut door_s, mut door_lsb) = (0.0, 0.0);
@@ -91,7 +96,7 @@ pub fn cold_box(seed: u64, count: usize) -> Vec<Reading> {
                 0
             };
             Reading {
-                stamp_ms: random.stamp_ms(index),
+                stamp_ms: random.stamp_ms(index, 5),
                 sensor: 3,
                 score: Score(score),
                 value: Value::Temperature(Celsius128(lsb.round() as i32)),
@@ -101,7 +106,7 @@ pub fn cold_box(seed: u64, count: usize) -> Vec<Reading> {
 }
 
 /// Where the recorded data are, if they are there.
-pub fn recorded(file: &str) -> Option<PathBuf> {
+pub(crate) fn recorded(file: &str) -> Option<PathBuf> {
     let beside = || {
         Some(PathBuf::from(concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -116,9 +121,14 @@ pub fn recorded(file: &str) -> Option<PathBuf> {
 
 /// The recorded track, one position per valid fix of its RMC and GGA sentences.
 ///
-/// The log tells no accuracy: it is taken as 5 m times HDOP. Stamps are the log's time of day with the
-/// jitter of a real reader, +-2 ms.
-pub fn recorded_track() -> Option<Vec<Reading>> {
+/// The log tells no accuracy: it is taken as 5 m times HDOP. Stamps are the epochs that the log tells, to
+/// the second.
+pub(crate) fn recorded_track() -> Option<Vec<Reading>> {
+    recorded_track_read_within(1)
+}
+
+/// The recorded track as a reader sees it that takes up to `width - 1` ms for an epoch.
+pub(crate) fn recorded_track_read_within(width: u64) -> Option<Vec<Reading>> {
     let text = std::fs::read(recorded("gnss/nmea-crate/nmea1.log")?).expect("the log can be read");
     let text = String::from_utf8_lossy(&text);
     let mut random = Random::new(1);
@@ -133,7 +143,7 @@ pub fn recorded_track() -> Option<Vec<Reading>> {
                     continue;
                 };
                 let second = seconds_of_day(rmc[1]).expect("a time of day");
-                track.push(fix(&rmc, &fields, random.stamp_ms(second)));
+                track.push(fix(&rmc, &fields, random.stamp_ms(second, width)));
             }
             _ => {}
         }
@@ -142,7 +152,7 @@ pub fn recorded_track() -> Option<Vec<Reading>> {
 }
 
 /// A made-up drive for machines without the log: stops, turns, a wandering error of about a metre.
-pub fn invented_track(seed: u64, count: usize) -> Vec<Reading> {
+pub(crate) fn invented_track(seed: u64, count: usize) -> Vec<Reading> {
     let mut random = Random::new(seed);
     let (mut lat, mut lon, mut speed, mut course) =
         (550_000_000.0, 380_000_000.0, 0.0_f64, 90.0_f64);
@@ -165,7 +175,7 @@ pub fn invented_track(seed: u64, count: usize) -> Vec<Reading> {
                 satellites: Some(11),
                 fix: FixKind::FIX_3D,
             };
-            let stamp_ms = random.stamp_ms(index);
+            let stamp_ms = random.stamp_ms(index, 5);
             Reading {
                 stamp_ms,
                 sensor: 7,
@@ -229,7 +239,7 @@ fn seconds_of_day(text: &str) -> Option<usize> {
 
 /// What stands in the header of a batch in the field: an epoch, a number in the hundred thousands, an
 /// anchor ten minutes old.
-pub fn params(first_seq: u64, first: &Reading) -> SealParams {
+pub(crate) fn params(first_seq: u64, first: &Reading) -> SealParams {
     let boottime_ms = first.stamp_ms - 600_123;
     let anchor = TimeAnchor {
         boottime_ms,
