@@ -79,7 +79,9 @@ pub(crate) fn runaway(name: &str, address: u8, at_s: u32) -> Sensor {
 impl World {
     /// A centre with its own broker, and these vehicles, not started.
     pub(crate) fn new(setups: &[Setup]) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        // `FLEET_KEEP=1` leaves spools, truth, logs and database for a person to look at.
+        let keep = std::env::var_os("FLEET_KEEP").is_some();
+        let folder = tempfile::Builder::new().prefix("fleet").disable_cleanup(keep).tempdir()?;
         let centre = Centre::embedded(central(), &folder.path().join("centre"))?;
         Self::with_centre(folder, centre, setups)
     }
