@@ -293,6 +293,11 @@ impl Logic {
         stats: &mut DrainStats,
         sink: &mut S,
     ) {
+        // A false count may have hidden the rest of the frame: that is no proof of an empty buffer.
+        if stats.false_counts > 0 {
+            self.unfinished = None;
+            return;
+        }
         let len = self.splitter.unfinished_len();
         match self.unfinished {
             _ if len == 0 => self.unfinished = None,
