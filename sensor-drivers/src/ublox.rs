@@ -301,7 +301,8 @@ impl Logic {
         let len = self.splitter.unfinished_len();
         match self.unfinished {
             _ if len == 0 => self.unfinished = None,
-            Some(before) if before.len == len => {
+            // The same length after more bytes is another frame.
+            Some(before) if before.len == len && stats.bytes == 0 => {
                 if now_ms.saturating_sub(before.since_ms) < UNFINISHED_MS_MAX {
                     return;
                 }
