@@ -81,7 +81,10 @@ impl World {
     pub(crate) fn new(setups: &[Setup]) -> anyhow::Result<Self> {
         // `FLEET_KEEP=1` leaves spools, truth, logs and database for a person to look at.
         let keep = std::env::var_os("FLEET_KEEP").is_some();
-        let folder = tempfile::Builder::new().prefix("fleet").disable_cleanup(keep).tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("fleet")
+            .disable_cleanup(keep)
+            .tempdir()?;
         let centre = Centre::embedded(central(), &folder.path().join("centre"))?;
         Self::with_centre(folder, centre, setups)
     }

@@ -283,16 +283,22 @@ impl Deliver {
         self.hear_spool();
         if self.closing == Closing::No {
             self.closing = Closing::Goodbye;
+            let wait_ms = self.pace.passed_ms();
+            self.main.hasten_all(wait_ms);
+            self.alert.hasten_all(wait_ms);
         }
     }
 
-    /// Whether a clean stop has nothing more to say to the link.
+    /// Whether a clean stop has nothing more to say to the link, and nothing more to hear: what was sent is
+    /// committed. The caller bounds the wait.
     #[must_use]
     pub fn is_closed(&self) -> bool {
+        let is_settled =
+            |flow: &Flow| flow.session().is_none() || flow.is_idle() && flow.awaiting_count() == 0;
         match self.closing {
             Closing::No => false,
             Closing::Goodbye | Closing::Said => self.main.session().is_none(),
-            Closing::Done => self.alert.session().is_none() || self.alert.is_idle(),
+            Closing::Done => is_settled(&self.main) && is_settled(&self.alert),
         }
     }
 

@@ -89,7 +89,7 @@ impl Deliver {
                 self.settle();
             }
             Cargo::Frame(mut sent) => {
-                sent.resend_ms = self.now_ms.saturating_add(self.pace.wait_ms(sent.resends));
+                sent.resend_ms = self.now_ms.saturating_add(self.wait_ms(sent.resends));
                 if let Some(fallen) = self.flow_mut(session.connection).await_centre(sent) {
                     self.hand_back(&fallen.item);
                 }
@@ -105,6 +105,16 @@ impl Deliver {
             }
             Cargo::Goodbye => self.closing = Closing::Done,
             Cargo::Nothing | Cargo::Report | Cargo::Losses(_) => {}
+        }
+    }
+
+    /// How long a frame waits for the centre; a clean stop cannot wait as long as a drive.
+    fn wait_ms(&self, resends: u32) -> u64 {
+        let wait_ms = self.pace.wait_ms(resends);
+        if self.closing == Closing::No {
+            wait_ms
+        } else {
+            wait_ms.min(self.pace.passed_ms())
         }
     }
 
@@ -219,6 +229,11 @@ impl Deliver {
         let changed = stream.advance(entry);
         let added = stream.acked.count().saturating_sub(before);
         stream.note_acked();
+        let passed_seq = stream.acked.next_seq();
+        let sent_before_ms = self.now_ms.saturating_sub(self.pace.passed_ms());
+        let now_ms = self.now_ms;
+        self.flow_of_lane(entry.lane)
+            .hasten(entry.stream(), passed_seq, sent_before_ms, now_ms);
         *self.acked.get_mut(entry.lane) += added;
         if changed {
             self.spool.note_change();

@@ -202,9 +202,10 @@ impl Deliver {
     }
 
     fn poll_backlog(&mut self, connection: Connection) -> Option<LinkCommand> {
-        // A clean stop sends what is live and leaves the rest to the next process.
+        // A clean stop sends what is live, again what did not arrive, and leaves the rest to the next
+        // process.
         if self.closing != Closing::No && connection == Connection::Main {
-            return None;
+            return self.poll_resend(connection, false);
         }
         let probing = connection == Connection::Main && self.silence.is_silent();
         if connection == Connection::Main && !self.is_backlog_open() {

@@ -228,6 +228,30 @@ impl Flow {
         self.soonest().map(|(_, sent)| sent.resend_ms)
     }
 
+    /// Frames of the stream below `below_seq` that were sent once, before `sent_before_ms`, are due: what
+    /// was sent behind them has arrived.
+    pub(crate) fn hasten(
+        &mut self,
+        stream: StreamId,
+        below_seq: u64,
+        sent_before_ms: u64,
+        now_ms: u64,
+    ) {
+        for sent in &mut self.awaiting {
+            let is_passed = sent.item.stream == stream && sent.item.range.last_seq < below_seq;
+            if is_passed && sent.resends == 0 && sent.sent_ms < sent_before_ms {
+                sent.resend_ms = sent.resend_ms.min(now_ms);
+            }
+        }
+    }
+
+    /// Every frame that was sent before is due when it has waited for `wait_ms`.
+    pub(crate) fn hasten_all(&mut self, wait_ms: u64) {
+        for sent in &mut self.awaiting {
+            sent.resend_ms = sent.resend_ms.min(sent.sent_ms.saturating_add(wait_ms));
+        }
+    }
+
     /// No frame is sent again before this time.
     pub(crate) fn postpone_resends(&mut self, until_ms: u64) {
         for sent in &mut self.awaiting {

@@ -1,8 +1,11 @@
 //! When a frame is sent again, and when the centre counts as silent.
 //!
 //! Promises: a frame waits max(30 s, 4 x smoothed ack latency), doubling to 10 min (the bounds are
-//! configured); a centre that acknowledges nothing for a minute while something waits is silent until its
+//! configured), unless an acknowledgement shows earlier that it was passed by; a centre that acknowledges nothing for a minute while something waits is silent until its
 //! next acknowledgement, and gets one probe at a time. Never: reads a clock.
+
+/// How seldom the centre acknowledges, at most, and half as much again.
+const ACK_PERIOD_MS: u64 = 1500;
 
 /// The times of sending again.
 #[derive(Debug, Clone)]
@@ -32,6 +35,13 @@ impl Pace {
     /// The smoothed time from publish to central acknowledgement.
     pub(crate) fn ack_latency_ms(&self) -> Option<u64> {
         self.ack_latency_ms
+    }
+
+    /// After this time an acknowledgement that covers later frames and not this one means that it did not
+    /// arrive: the centre says what it has once a second.
+    pub(crate) fn passed_ms(&self) -> u64 {
+        let latency_ms = self.ack_latency_ms.unwrap_or(0);
+        ACK_PERIOD_MS.saturating_add(latency_ms.saturating_mul(2))
     }
 
     /// How long to wait after so many resends.

@@ -60,7 +60,14 @@ impl LinuxBus {
             Some(device) => device,
             closed => closed.insert(I2cdev::new(&self.path).map_err(|error| errno(&error))?),
         };
-        I2c::<u8>::transaction(device, address, operations).map_err(|error| errno(error.inner()))
+        I2c::<u8>::transaction(device, address, operations).map_err(|error| {
+            let number = errno(error.inner());
+            if BusClass::from_errno(number) != BusClass::NoAck {
+                // A file of an adapter that was pulled out stays dead after it is plugged in again.
+                self.open = None;
+            }
+            number
+        })
     }
 }
 

@@ -320,6 +320,59 @@ fn a_slow_centre_gets_four_times_its_latency_before_a_frame_is_sent_again() {
 }
 
 #[test]
+fn a_frame_that_the_broker_lost_is_sent_again_when_later_ones_are_acknowledged() {
+    let mut world = connected();
+    accept_frames(&mut world, 3);
+    let out = world.poll();
+    world.pass(&out[0]);
+    world.puback(&out[1]);
+    world.pass(&out[2]);
+    // Too early to say: it may still be on its way.
+    world.ack();
+    assert!(firsts(&world.poll()).is_empty());
+    world.wait(2000);
+    world.accept(Lane::Telemetry, 1);
+    world.sync();
+    let next = world.poll();
+    assert_eq!(firsts(&next), [3]);
+    world.pass(&next[0]);
+    world.ack();
+    let again = world.poll();
+    assert_eq!(firsts(&again), [1]);
+    world.puback(&again[0]);
+    // Once: whoever loses it again waits for the timer.
+    world.wait(2000);
+    world.accept(Lane::Telemetry, 1);
+    world.sync();
+    for message in world.poll() {
+        world.pass(&message);
+    }
+    world.ack();
+    assert!(firsts(&world.poll()).is_empty());
+}
+
+#[test]
+fn a_clean_stop_sends_again_what_did_not_arrive() {
+    let mut world = connected();
+    accept_frames(&mut world, 2);
+    let out = world.poll();
+    world.pass(&out[0]);
+    world.puback(&out[1]);
+    world.deliver.close(world.now_ms);
+    for message in world.poll() {
+        world.pass(&message);
+    }
+    world.ack();
+    assert!(!world.deliver.is_closed());
+    world.wait(2000);
+    let again = world.poll();
+    assert_eq!(firsts(&again), [1]);
+    world.pass(&again[0]);
+    world.ack();
+    assert!(world.deliver.is_closed());
+}
+
+#[test]
 fn what_was_in_flight_goes_out_again_after_a_reconnect_without_new_traffic() {
     let mut world = connected();
     accept_frames(&mut world, 5);
@@ -489,6 +542,8 @@ fn a_clean_stop_says_its_final_numbers_last_and_leaves_no_open_tail() {
             .collect::<Vec<_>>(),
         [1, 2, 0]
     );
+    assert!(!world.deliver.is_closed(), "nothing is committed yet");
+    world.ack();
     assert!(world.deliver.is_closed());
     world.restart();
     world.settle();
