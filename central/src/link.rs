@@ -17,7 +17,7 @@ use crate::ingest::Answer;
 use crate::mqtt::{self, LinkConfig, Listener, Voice};
 
 const RETRY_MS_MIN: u64 = 100;
-const RETRY_MS_MAX: u64 = 10_000;
+const RETRY_MS_MAX: u64 = 2_000;
 /// A connection that lasted so long was a good one.
 const STABLE_MS: u64 = 30_000;
 /// The own broker is asked so often whether it still lets anybody in ...

@@ -32,7 +32,7 @@ pub use stats::{Counts, DeliverStats, LaneStats};
 use crate::forward::centre::Centre;
 use crate::forward::flow::{Flow, Item};
 use crate::forward::link::Connection;
-use crate::forward::pace::{Pace, Silence};
+use crate::forward::pace::{ACK_PERIOD_MS, Pace, Silence};
 use crate::forward::random::Random;
 use crate::spool::disk::Disk;
 use crate::spool::{EpochNote, Frame, PerLane, Place, Refused, Spool, SpoolEvent};
@@ -283,9 +283,8 @@ impl Deliver {
         self.hear_spool();
         if self.closing == Closing::No {
             self.closing = Closing::Goodbye;
-            let wait_ms = self.pace.passed_ms();
-            self.main.hasten_all(wait_ms);
-            self.alert.hasten_all(wait_ms);
+            self.main.hasten_all(ACK_PERIOD_MS);
+            self.alert.hasten_all(ACK_PERIOD_MS);
         }
     }
 

@@ -12,6 +12,7 @@ use super::{AckLevel, AlarmKind, BirthPlan, Closing, Deliver};
 use crate::forward::centre::Verdict;
 use crate::forward::flow::{Cargo, Item, Sent};
 use crate::forward::link::{Connection, LinkEvent, Session};
+use crate::forward::pace::ACK_PERIOD_MS;
 use crate::spool::{Ending, PerLane, Place};
 
 /// How often an intact frame that the centre refuses is sent again.
@@ -114,7 +115,7 @@ impl Deliver {
         if self.closing == Closing::No {
             wait_ms
         } else {
-            wait_ms.min(self.pace.passed_ms())
+            wait_ms.min(ACK_PERIOD_MS)
         }
     }
 

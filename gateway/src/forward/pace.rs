@@ -4,8 +4,9 @@
 //! configured), unless an acknowledgement shows earlier that it was passed by; a centre that acknowledges nothing for a minute while something waits is silent until its
 //! next acknowledgement, and gets one probe at a time. Never: reads a clock.
 
-/// How seldom the centre acknowledges, at most, and half as much again.
-const ACK_PERIOD_MS: u64 = 1500;
+/// How seldom the centre acknowledges, at most, and half as much again. A clean stop waits no longer before
+/// it sends again: a frame that comes twice costs bytes, one that stays behind a gap until the next start.
+pub(crate) const ACK_PERIOD_MS: u64 = 1500;
 
 /// The times of sending again.
 #[derive(Debug, Clone)]
