@@ -173,9 +173,12 @@ fn subscriptions(log: &Path) -> usize {
         .count()
 }
 
-/// Telemetry numbers that a vehicle says it still holds.
-fn unacked_telemetry(status: &serde_json::Value) -> Option<u64> {
-    status.pointer("/lanes/telemetry/unacked")?.as_u64()
+/// The age of the oldest frame that a vehicle has not seen acknowledged, ms.
+fn oldest_unacked_ms(status: &serde_json::Value) -> u64 {
+    status
+        .pointer("/deliver/oldest_unacked_ms")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(0)
 }
 
 /// One chip of a vehicle, as lines of a scenario and of a configuration.

@@ -237,6 +237,7 @@ impl Story {
         self.collect_alerts();
         for vehicle in &mut self.vehicles {
             vehicle.note_memory();
+            self.centre.wait_for_drain(vehicle)?;
             vehicle.process()?.ask_to_stop()?;
         }
         for vehicle in &mut self.vehicles {
