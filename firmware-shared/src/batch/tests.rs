@@ -362,6 +362,26 @@ fn header(codec: CodecId, count: u16) -> Header {
     }
 }
 
+/// If this test fails, do not change the test: every batch in every spool is coded with these shares.
+#[test]
+fn the_distributions_are_pinned_and_leave_nothing_impossible() {
+    let mut shares = Vec::new();
+    for shape in shape::NOISE.iter().chain(&shape::MOTION) {
+        let spans: Vec<_> = (0..32).map(|symbol| shape.span(symbol)).collect();
+        assert_eq!(
+            spans.iter().map(|(_, size)| size).sum::<u32>(),
+            1 << shape::SHAPE_BITS
+        );
+        for (symbol, (from, size)) in spans.iter().enumerate() {
+            assert!(*size > 0);
+            assert_eq!(shape.find(*from), symbol);
+            assert_eq!(shape.find(from + size - 1), symbol);
+            shares.extend(from.to_le_bytes());
+        }
+    }
+    assert_eq!(crc32c(&shares), 0x0982_638e);
+}
+
 /// A few batches that are unlike each other.
 fn specimens() -> Vec<Vec<u8>> {
     let anchor = Some(TimeAnchor {

@@ -7,6 +7,7 @@
 use firmware_shared::batch::{
     BATCH_LEN_MAX, Batch, CodecId, Header, SealParams, seal, seal_extended, seal_opaque,
 };
+use firmware_shared::checksum::crc32;
 use firmware_shared::id::{Epoch, Lane};
 use firmware_shared::reading::{
     Fault, FaultKind, FixKind, Health, Metric, Position, Reading, Scalar, Score, Value,
@@ -268,4 +269,241 @@ fn the_same_readings_seal_alike_without_an_extension() {
     let mut again = vec![0; BATCH_LEN_MAX];
     let length = seal_extended(&PARAMS, &[], &temperatures(), &mut again).unwrap();
     assert_eq!(out[..len], again[..length]);
+}
+
+/// The laws of the codec (distributions, gains, steps, periods, fits) are too many for specimens that a
+/// person can read. These are for the machine: many batches, in which every law has its say.
+#[test]
+fn many_batches_of_all_sorts() {
+    let mut random = Random(1);
+    let mut frames = Vec::new();
+    let mut out = vec![0; BATCH_LEN_MAX];
+    for index in 0..600 {
+        let readings = sort(index, &mut random);
+        let len = seal(&PARAMS, &readings, &mut out).unwrap();
+        let read: Vec<_> = Batch::open(&out[..len])
+            .unwrap()
+            .readings()
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(read, readings, "batch {index}");
+        frames.extend_from_slice(&out[..len]);
+    }
+    // Each frame ends with its CRC-32C, so a CRC-32C of all would be blind to what they say.
+    let found = (frames.len(), crc32(&frames));
+    assert_eq!(found, (127_632, 0x554e_1af7), "bytes, CRC-32 of all");
+}
+
+/// Splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: i64) -> i64 {
+        (self.next() % limit.unsigned_abs()) as i64
+    }
+
+    /// A sum of three: mostly near zero.
+    fn around_zero(&mut self, scale: i64) -> i64 {
+        (0..3)
+            .map(|_| self.below(2 * scale + 1) - scale)
+            .sum::<i64>()
+            / 2
+    }
+}
+
+fn sort(index: i64, random: &mut Random) -> Vec<Reading> {
+    let count = [60, 7, 33, 120][(index % 4) as usize];
+    let stamps = stamps(index / 3 % 7, count, random);
+    let values: Vec<Value> = if index % 3 == 0 {
+        track(index / 3, count, random)
+    } else {
+        numbers(index, count, random)
+    };
+    let sensors = if index % 3 == 1 { 1 + index % 4 } else { 1 };
+    let rows = stamps
+        .into_iter()
+        .zip(values)
+        .enumerate()
+        .map(|(row, (stamp_ms, value))| {
+            let odd = index % 11 == 5 && random.below(9) == 0;
+            let score = Score(if odd {
+                300 + random.below(700) as u16
+            } else {
+                0
+            });
+            let turn = if index % 13 == 7 {
+                random.below(sensors)
+            } else {
+                row as i64 % sensors
+            };
+            Reading {
+                stamp_ms,
+                sensor: turn as u8,
+                score,
+                value,
+            }
+        });
+    rows.collect()
+}
+
+/// Schedules of short and spelt periods with jitter and gaps, drift, steps of the interval, sweeps.
+fn stamps(sort: i64, count: i64, random: &mut Random) -> Vec<u64> {
+    let mut at_ms = 3_000_000;
+    let period_ms = [1000, 100, 200, 500, 2000, 5000, 10_000, 777][random.below(8) as usize];
+    let rows = (0..count).map(|row| {
+        at_ms += match sort {
+            0 | 1 => period_ms,
+            2 => {
+                period_ms
+                    + if random.below(15) == 0 {
+                        7 * period_ms
+                    } else {
+                        0
+                    }
+            }
+            3 => period_ms + random.around_zero(40),
+            4 => period_ms + row * row / 3,
+            5 => {
+                if row % 3 == 0 {
+                    period_ms + random.around_zero(300)
+                } else {
+                    16
+                }
+            }
+            _ => random.below(100_000),
+        };
+        let jitter_ms = [0, random.below(5), random.below(3), 0, 0, 0, 0][sort as usize];
+        (at_ms + jitter_ms) as u64
+    });
+    rows.collect()
+}
+
+/// Numbers that rest, drift, wander, swing, jump; of all scales and steps, and of all kinds.
+fn numbers(sort: i64, count: i64, random: &mut Random) -> Vec<Value> {
+    let scale = 1 << (sort / 5 % 17);
+    let step = [1, 1, 1, 10, 64, 100, 1000, 5, 77][(sort / 7 % 9) as usize];
+    let (mut level, mut slope) = (random.around_zero(2000), random.around_zero(scale));
+    let row = |row: i64| {
+        slope += if sort % 5 == 4 {
+            random.around_zero(2)
+        } else {
+            0
+        };
+        level += match sort % 5 {
+            0 => slope,
+            1 => random.around_zero(scale),
+            2 => {
+                if random.below(20) == 0 {
+                    random.around_zero(scale * 50)
+                } else {
+                    0
+                }
+            }
+            3 => {
+                if row % 20 < 10 {
+                    scale
+                } else {
+                    -scale
+                }
+            }
+            _ => slope + random.around_zero(3),
+        };
+        let noise = if sort % 2 == 0 {
+            random.around_zero(2)
+        } else {
+            0
+        };
+        let number = ((level + noise) * step).clamp(-(1 << 31), (1 << 31) - 1);
+        let small = number as i32;
+        match sort % 6 {
+            0 | 1 => Value::Temperature(Celsius128(small)),
+            2 => Value::Scalar(Scalar {
+                value: small,
+                unit: Unit::VOLT,
+                scale: -3,
+            }),
+            3 => Value::State(small as u16),
+            4 => Value::Fault(Fault {
+                kind: FaultKind::BUS_OTHER,
+                register: 3,
+                code: small,
+            }),
+            _ => Value::Health(Health {
+                metric: Metric::RSS_BYTES,
+                value: number << 20,
+            }),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
+/// Drives whose velocity leads or lags behind the place, in the units of every kind of receiver.
+fn track(sort: i64, count: i64, random: &mut Random) -> Vec<Value> {
+    const WAYS: [(i64, i64); 8] = [
+        (1000, 0),
+        (707, 707),
+        (0, 1000),
+        (-707, 707),
+        (-1000, 0),
+        (-707, -707),
+        (0, -1000),
+        (707, -707),
+    ];
+    let lag = [0, -4, 7, 0, 0][(sort % 5) as usize];
+    let noise = 1 << (sort / 2 % 10);
+    let (mut lat, mut lon) = (550_000_000 - sort * 9_000_000, 379_000_000);
+    let (mut way, mut index, mut before) = (sort % 8, 200, (0, 0));
+    let (mut height, mut satellites, mut h_acc) = (120, 9, 5);
+    let row = |_| {
+        way =
+            (way + if random.below(9) == 0 {
+                1 + random.below(2) * 6
+            } else {
+                0
+            }) % 8;
+        index = (index + random.around_zero(20)).max(0);
+        let (num, den, round) = [
+            (463, 9, 4),
+            (463, 90, 45),
+            (250, 9, 4),
+            (25, 9, 4),
+            (463, 9, 0),
+            (1, 1, 0),
+            (25, 9, 0),
+        ][(sort % 7) as usize];
+        let speed = (index * num + round) / den;
+        let (north, east) = WAYS[way as usize];
+        let velocity = if sort % 5 == 3 {
+            (0, 0)
+        } else {
+            (speed * north / 11_132, speed * east / 6_385)
+        };
+        lat += velocity.0 + (velocity.0 - before.0) * lag / 8 + random.around_zero(noise);
+        lon += velocity.1 + (velocity.1 - before.1) * lag / 8 + random.around_zero(noise);
+        before = velocity;
+        height += random.around_zero(2);
+        satellites += random.around_zero(1);
+        h_acc = (h_acc + random.around_zero(1)).max(1);
+        let course = (way * 4_500 + random.around_zero(30)).rem_euclid(36_000) * 1000;
+        Value::Position(Position {
+            lat: Degrees1e7(lat as i32),
+            lon: Degrees1e7(lon as i32),
+            height: (sort % 9 != 8).then_some(Millimetres((height * 100) as i32)),
+            speed: (sort % 10 != 9).then_some(MillimetresPerSecond(speed as i32)),
+            course: (index > 20).then_some(Course1e5(course as i32)),
+            h_acc: (sort % 4 != 3).then_some(AccuracyMm((h_acc * 500) as u32)),
+            dop: (sort % 4 > 1).then_some(DopCenti((h_acc * 10) as u16)),
+            satellites: Some(satellites.clamp(4, 40) as u8),
+            fix: FixKind(if random.below(40) == 0 { 2 } else { 3 }),
+        })
+    };
+    (0..count).map(row).collect()
 }

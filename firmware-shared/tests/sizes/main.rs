@@ -4,7 +4,10 @@
 //! Recorded data are found through FLEET_TEST_DATA or beside the repository. Without them the tests that
 //! need them are shown as ignored, and fail where CI=true.
 
-#![expect(clippy::indexing_slicing, reason = "tests, though without the standard harness")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "tests, though without the standard harness"
+)]
 
 #[path = "../series/mod.rs"]
 mod series;
