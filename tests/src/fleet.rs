@@ -122,11 +122,9 @@ impl Centre {
             &format!("the spool of {} drains", vehicle.device()),
             PATIENCE,
             || {
-                let unacked = vehicle
-                    .status()?
-                    .and_then(|status| unacked_telemetry(&status));
-                // A batch or two is always on its way; a backlog is not.
-                Ok(unacked.is_some_and(|count| count < 200))
+                // A batch or two is always on its way; what is old is a backlog.
+                let oldest_ms = vehicle.status()?.map(|status| oldest_unacked_ms(&status));
+                Ok(oldest_ms.is_some_and(|age_ms| age_ms < 4000))
             },
         )
     }
