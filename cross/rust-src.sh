@@ -17,11 +17,12 @@ if [ ! -f "$library/Cargo.lock" ]; then
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -f "$keyring" ] || die "there is no $keyring, so nothing from Debian's archive could be verified"
     mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' | sed -n 's/^Debian Debian //p' | sort -u | head -n 1)
+    [ -n "$mirror" ] || die "apt knows no mirror of Debian's archive; 'rustup component add rust-src' is the other way"
     apt=$folder/rust-src-apt
     mkdir -p "$apt"/{lists/partial,archives/partial,etc/{apt.conf.d,preferences.d}}
     : >"$apt/status"
     for suite in trixie trixie-backports; do
-        echo "deb [signed-by=$keyring] ${mirror:-} $suite main"
+        echo "deb [signed-by=$keyring] $mirror $suite main"
     done >"$apt/etc/sources.list"
     cat >"$apt/apt.conf" <<CONF
 Dir::State "$apt"; Dir::State::status "$apt/status"; Dir::Cache "$apt"; Dir::Etc "$apt/etc";
@@ -29,7 +30,7 @@ APT::Architecture "$(dpkg --print-architecture)"; APT::Architectures {"$(dpkg --
 Acquire::Languages "none"; Acquire::Retries "3";
 CONF
     export APT_CONFIG=$apt/apt.conf
-    apt-get -qq update >&2 || die "the package lists of ${mirror:-the archive} could not be fetched"
+    apt-get -qq update >&2 || die "the package lists of $mirror could not be fetched"
     version=$(apt-cache madison rust-src | awk -v r="$release+" 'index($3, r) == 1 { print $3; exit }')
     [ -n "$version" ] || die "the archive holds $(apt-cache madison rust-src | awk '{ print $3 }' | sort -u | tr '\n' ' ')but rustc is $release"
     (cd "$apt" && apt-get -qq download "rust-src=$version" >&2) || die "rust-src=$version could not be fetched"
