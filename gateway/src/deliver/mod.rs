@@ -297,7 +297,19 @@ impl Deliver {
         match self.closing {
             Closing::No => false,
             Closing::Goodbye | Closing::Said => self.main.session().is_none(),
-            Closing::Done => is_settled(&self.main) && is_settled(&self.alert),
+            Closing::Done => {
+                // What has no connection is the next process's.
+                let is_owed = |lane| {
+                    let flow = if lane == Lane::Alert {
+                        &self.alert
+                    } else {
+                        &self.main
+                    };
+                    flow.session().is_some() && self.lane_stats(lane).unacked > 0
+                };
+                let owes = Lane::ALL.into_iter().any(is_owed);
+                is_settled(&self.main) && is_settled(&self.alert) && !owes
+            }
         }
     }
 

@@ -202,10 +202,14 @@ impl Deliver {
     }
 
     fn poll_backlog(&mut self, connection: Connection) -> Option<LinkCommand> {
-        // A clean stop sends what is live, again what did not arrive, and leaves the rest to the next
-        // process.
+        // A clean stop sends what is live, again what did not arrive, its goodbye, and then as much of the
+        // backlog as its time allows; the rest is the next process's.
         if self.closing != Closing::No && connection == Connection::Main {
-            return self.poll_resend(connection, false);
+            let again = self.poll_resend(connection, false);
+            return match self.closing {
+                Closing::Goodbye => again,
+                _ => again.or_else(|| self.poll_oldest(connection)),
+            };
         }
         let probing = connection == Connection::Main && self.silence.is_silent();
         if connection == Connection::Main && !self.is_backlog_open() {
