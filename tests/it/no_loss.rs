@@ -51,7 +51,7 @@ fn kill_in_any_order() -> anyhow::Result<()> {
     world.wait_for_rows("truck-001", 50)?;
     let mut dice = Dice(0x5eed);
     for kill in 0..kills {
-        // One in three hits the centre; every other kill has a random stretch of readings before it.
+        // About one in four hits the centre; each kill has a random stretch of readings before it.
         match dice.below(4) {
             3 => {
                 world.wait_for_rows("truck-001", dice.below(200) as i64 + 1)?;
