@@ -23,7 +23,9 @@
 
 use super::stream::Frame;
 use super::utc::DAY_MS;
-use super::{EpochTime, Fix, FixKind, GnssEvent, GnssTime, GnssTimeSource, NoFixReason};
+use super::{
+    EpochReport, EpochTime, Fix, FixKind, GnssEvent, GnssTime, GnssTimeSource, NoFixReason, Said,
+};
 use crate::nmea::{self, Gga, Rmc, Sentence};
 use crate::ubx::status::NavTimeLs;
 use crate::ubx::{self, NavPvt};
@@ -100,6 +102,16 @@ impl EpochTracker {
         lag_ms: Option<u32>,
         sink: &mut dyn FnMut(GnssEvent),
     ) {
+        self.hear_whole(frame, lag_ms, &mut |said| sink(said.into()));
+    }
+
+    /// The same with all that is known of an epoch, whether it has a fix or not.
+    pub fn hear_whole(
+        &mut self,
+        frame: &Frame<'_>,
+        lag_ms: Option<u32>,
+        sink: &mut dyn FnMut(Said),
+    ) {
         match frame {
             Frame::Ubx {
                 class: ubx::CLASS_NAV,
@@ -135,6 +147,11 @@ impl EpochTracker {
 
     /// Ends the open NMEA epoch: the stream is over.
     pub fn finish(&mut self, sink: &mut dyn FnMut(GnssEvent)) {
+        self.finish_whole(&mut |said| sink(said.into()));
+    }
+
+    /// The same with all that is known of the epoch.
+    pub fn finish_whole(&mut self, sink: &mut dyn FnMut(Said)) {
         if let Some(epoch) = self.open.take() {
             self.close(epoch, sink);
         }
@@ -148,7 +165,7 @@ impl EpochTracker {
         self.gsa = None;
     }
 
-    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {
+    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut dyn FnMut(Said)) {
         if self
             .last_pvt
             .is_some_and(|last| last.itow_ms == pvt.itow_ms)
@@ -164,7 +181,7 @@ impl EpochTracker {
         // NAV-PVT before, and reported first, because it is older.
         match (self.open, pvt.utc_ms) {
             (Some(open), Some(utc_ms)) if open.is_at(utc_ms) => self.open = None,
-            (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.finish(sink),
+            (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.finish_whole(sink),
             _ => {}
         }
         self.last_pvt = Some(*pvt);
@@ -186,9 +203,13 @@ impl EpochTracker {
         };
         if !self.was_reported(epoch) {
             self.last_reported = Some(epoch);
-            let event = judge_pvt(pvt, epoch, self.rules);
-            if !(said_without_time && matches!(event, GnssEvent::NoFix(_))) {
-                sink(event);
+            let outcome = judge_pvt(pvt, epoch, self.rules);
+            if !(said_without_time && outcome.is_err()) {
+                sink(Said::Epoch(EpochReport {
+                    epoch: Some(epoch),
+                    satellites: Some(pvt.satellites),
+                    outcome,
+                }));
             }
         }
         if said_without_time {
@@ -196,7 +217,7 @@ impl EpochTracker {
         }
     }
 
-    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {
+    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut dyn FnMut(Said)) {
         let mut epoch = self.open_at(rmc.tod_ms, |open| open.rmc.is_none(), sink);
         epoch.rmc = Some(rmc);
         if let (true, Some(lag_ms), Some(utc_ms)) = (rmc.active, lag_ms, rmc.utc_ms())
@@ -209,13 +230,13 @@ impl EpochTracker {
         self.keep(epoch, sink);
     }
 
-    fn hear_gga(&mut self, gga: Gga, sink: &mut dyn FnMut(GnssEvent)) {
+    fn hear_gga(&mut self, gga: Gga, sink: &mut dyn FnMut(Said)) {
         let mut epoch = self.open_at(gga.tod_ms, |open| open.gga.is_none(), sink);
         epoch.gga = Some(gga);
         self.keep(epoch, sink);
     }
 
-    fn hear_gns(&mut self, gns: Gga, sink: &mut dyn FnMut(GnssEvent)) {
+    fn hear_gns(&mut self, gns: Gga, sink: &mut dyn FnMut(Said)) {
         let mut epoch = self.open_at(gns.tod_ms, |open| open.gns.is_none(), sink);
         epoch.gns = Some(gns);
         self.keep(epoch, sink);
@@ -239,7 +260,7 @@ impl EpochTracker {
         &mut self,
         tod_ms: Option<u32>,
         has_room: impl Fn(&NmeaEpoch) -> bool,
-        sink: &mut dyn FnMut(GnssEvent),
+        sink: &mut dyn FnMut(Said),
     ) -> NmeaEpoch {
         match self.open.take() {
             Some(open) if open.tod_ms == tod_ms && has_room(&open) => open,
@@ -258,7 +279,7 @@ impl EpochTracker {
         }
     }
 
-    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
+    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut dyn FnMut(Said)) {
         let quality_known = epoch.gga.is_some() || epoch.gns.is_some() && !self.gga_expected;
         let complete = epoch.rmc.is_some() && quality_known;
         if complete && !epoch.reported && !self.pvt_is_near() {
@@ -268,7 +289,7 @@ impl EpochTracker {
         self.open = Some(epoch);
     }
 
-    fn close(&mut self, epoch: NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
+    fn close(&mut self, epoch: NmeaEpoch, sink: &mut dyn FnMut(Said)) {
         let covered = self.pvt_is_near()
             && match (epoch.tod_ms, self.last_pvt.and_then(|pvt| pvt.utc_ms)) {
                 (Some(_), Some(utc_ms)) => epoch.is_at(utc_ms),
@@ -286,17 +307,18 @@ impl EpochTracker {
         self.epochs_since_pvt < PVT_PATIENCE_EPOCHS
     }
 
-    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut dyn FnMut(GnssEvent)) {
+    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut dyn FnMut(Said)) {
         let time = epoch.time();
         if time.is_some_and(|time| self.was_reported(time)) {
             return;
         }
         self.last_reported = time.or(self.last_reported);
         let flat = self.gsa == Some(2);
-        sink(match judge_nmea(epoch, flat, self.rules) {
-            Ok(fix) => GnssEvent::Fix(fix),
-            Err(reason) => GnssEvent::NoFix(reason),
-        });
+        sink(Said::Epoch(EpochReport {
+            epoch: time,
+            satellites: epoch.satellites(),
+            outcome: judge_nmea(epoch, flat, self.rules),
+        }));
     }
 
     fn was_reported(&self, epoch: EpochTime) -> bool {
@@ -309,10 +331,10 @@ impl EpochTracker {
         utc_ms: i64,
         accuracy_ms: u32,
         source: GnssTimeSource,
-        sink: &mut dyn FnMut(GnssEvent),
+        sink: &mut dyn FnMut(Said),
     ) {
         if utc_ms >= self.rules.not_before_utc_ms {
-            sink(GnssEvent::Time(GnssTime {
+            sink(Said::Time(GnssTime {
                 utc_ms,
                 accuracy_ms,
                 source,
@@ -327,6 +349,10 @@ impl NmeaEpoch {
             Some(utc_ms) => Some(EpochTime::Utc { utc_ms }),
             None => self.tod_ms.map(|tod_ms| EpochTime::TimeOfDay { tod_ms }),
         }
+    }
+
+    fn satellites(&self) -> Option<u8> {
+        self.gga.or(self.gns)?.satellites
     }
 
     fn is_at(&self, utc_ms: i64) -> bool {
@@ -355,7 +381,7 @@ fn same_time_of_day(a_ms: i64, b_ms: i64) -> bool {
     apart.min(DAY_MS - apart) <= SAME_EPOCH_MS
 }
 
-fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> GnssEvent {
+fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> Result<Fix, NoFixReason> {
     let kind = match (pvt.fix_type, pvt.fix_ok, pvt.carrier_solution) {
         (0, _, _) => Err(NoFixReason::Searching),
         (5, _, _) => Err(NoFixReason::TimeOnly),
@@ -370,26 +396,24 @@ fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> GnssEvent {
         _ => Err(NoFixReason::Searching),
     };
     let position = (pvt.lat_1e7_deg, pvt.lon_1e7_deg);
-    match kind {
-        Err(reason) => GnssEvent::NoFix(reason),
-        Ok(_) if pvt.invalid_llh || !is_on_earth(position) => {
-            GnssEvent::NoFix(NoFixReason::InvalidPosition)
-        }
-        Ok(kind) => GnssEvent::Fix(Fix {
-            epoch,
-            lat_1e7_deg: pvt.lat_1e7_deg,
-            lon_1e7_deg: pvt.lon_1e7_deg,
-            // A 2D solution assumes a height; it does not measure one.
-            height_mm: (kind != FixKind::TwoD).then_some(pvt.height_msl_mm),
-            speed_mm_s: Some(pvt.speed_mm_s),
-            course_1e5_deg: Some(pvt.course_1e5_deg.rem_euclid(36_000_000)),
-            h_acc_mm: Some(pvt.h_acc_mm),
-            satellites: Some(pvt.satellites),
-            pdop_x100: Some(pvt.pdop_x100),
-            hdop_x100: None,
-            kind,
-        }),
+    let kind = kind?;
+    if pvt.invalid_llh || !is_on_earth(position) {
+        return Err(NoFixReason::InvalidPosition);
     }
+    Ok(Fix {
+        epoch,
+        lat_1e7_deg: pvt.lat_1e7_deg,
+        lon_1e7_deg: pvt.lon_1e7_deg,
+        // A 2D solution assumes a height; it does not measure one.
+        height_mm: (kind != FixKind::TwoD).then_some(pvt.height_msl_mm),
+        speed_mm_s: Some(pvt.speed_mm_s),
+        course_1e5_deg: Some(pvt.course_1e5_deg.rem_euclid(36_000_000)),
+        h_acc_mm: Some(pvt.h_acc_mm),
+        satellites: Some(pvt.satellites),
+        pdop_x100: Some(pvt.pdop_x100),
+        hdop_x100: None,
+        kind,
+    })
 }
 
 /// `flat` when GSA says that the solution has two dimensions.
@@ -433,7 +457,7 @@ fn judge_nmea(epoch: &NmeaEpoch, flat: bool, rules: EpochRules) -> Result<Fix, N
         speed_mm_s: rmc.speed_mm_s,
         course_1e5_deg: rmc.course_1e5_deg,
         h_acc_mm: None,
-        satellites: gga.and_then(|gga| gga.satellites),
+        satellites: epoch.satellites(),
         pdop_x100: None,
         hdop_x100: gga.and_then(|gga| gga.hdop_x100),
         kind,

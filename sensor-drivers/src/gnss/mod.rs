@@ -6,11 +6,14 @@
 //! "not valid" flag.
 //!
 //! The way of a byte: [`stream::StreamSplitter`] finds frames whose checksum holds,
-//! [`epoch::EpochTracker`] turns frames into events.
+//! [`epoch::EpochTracker`] turns frames into events. [`feed::GnssFeed`] is both together for any
+//! source of bytes, such as a serial port, and [`decode::GnssDecoder`] for whole recordings.
 
 use core::fmt;
 
+pub mod decode;
 pub mod epoch;
+pub mod feed;
 pub mod health;
 pub mod stream;
 pub mod utc;
@@ -62,6 +65,21 @@ pub enum FixKind {
     RtkFixed,
 }
 
+impl FixKind {
+    /// A word for it, which stays the same.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DeadReckoning => "dead_reckoning",
+            Self::TwoD => "2d",
+            Self::ThreeD => "3d",
+            Self::GnssDeadReckoning => "gnss_dead_reckoning",
+            Self::RtkFloat => "rtk_float",
+            Self::RtkFixed => "rtk_fixed",
+        }
+    }
+}
+
 /// A valid position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fix {
@@ -108,6 +126,50 @@ pub enum NoFixReason {
     Incomplete,
 }
 
+impl NoFixReason {
+    /// A word for it, which stays the same.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Searching => "searching",
+            Self::NotTrusted => "not_trusted",
+            Self::TimeOnly => "time_only",
+            Self::DeadReckoning => "dead_reckoning",
+            Self::NotMeasured => "not_measured",
+            Self::InvalidPosition => "invalid_position",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// All that the receiver said of one navigation epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochReport {
+    /// Which one, where the receiver states a time.
+    pub epoch: Option<EpochTime>,
+    /// Satellites used, as far as it says, with a fix or without.
+    pub satellites: Option<u8>,
+    /// The position, or why there is none.
+    pub outcome: Result<Fix, NoFixReason>,
+}
+
+impl EpochReport {
+    /// Milliseconds since 1970-01-01T00:00:00Z of the epoch, when date and time of day are known.
+    #[must_use]
+    pub fn utc_ms(&self) -> Option<i64> {
+        match self.epoch {
+            Some(EpochTime::Utc { utc_ms }) => Some(utc_ms),
+            _ => None,
+        }
+    }
+
+    /// The position, if there is one.
+    #[must_use]
+    pub fn fix(&self) -> Option<&Fix> {
+        self.outcome.as_ref().ok()
+    }
+}
+
 /// UTC as the receiver knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GnssTime {
@@ -138,4 +200,22 @@ pub enum GnssEvent {
     NoFix(NoFixReason),
     /// UTC is known.
     Time(GnssTime),
+}
+
+/// The same with all that is known of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// An epoch with or without a position.
+    Epoch(EpochReport),
+    /// UTC is known.
+    Time(GnssTime),
+}
+
+impl From<Said> for GnssEvent {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Epoch(report) => report.outcome.map_or_else(Self::NoFix, Self::Fix),
+            Said::Time(time) => Self::Time(time),
+        }
+    }
 }
