@@ -10,6 +10,7 @@
 //!
 //! A scenario file is described in [`scenario`], the truth file in [`truth`].
 
+pub mod boot;
 pub mod bus;
 pub mod clock;
 mod conversion;
@@ -30,6 +31,7 @@ pub mod tmp117;
 pub mod truth;
 pub mod ublox;
 
+pub use boot::SimBootId;
 pub use bus::{SimBus, SimBusError, SimChip};
 pub use clock::SimClock;
 pub use fault::{Fault, FaultScript};
@@ -42,6 +44,8 @@ pub struct SimWorld {
     pub bus: SimBus,
     /// From the real boot clock to the scenario's.
     pub clock: SimClock,
+    /// The boot of the machine in this world: the same as long as its truth file says so.
+    pub boot_id: SimBootId,
 }
 
 /// A span of virtual time: `from_ms` is inside, `to_ms` is not.

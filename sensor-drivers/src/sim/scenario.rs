@@ -86,6 +86,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::boot::SimBootId;
 use super::bus::{SimBus, SimBusError, SimChip};
 use super::clock::SimClock;
 use super::fault::{Fault, FaultScript};
@@ -271,7 +272,7 @@ impl Scenario {
     /// # Errors
     /// The truth file cannot be used.
     pub fn build(&self, now_ms: u64) -> Result<SimWorld, ScenarioError> {
-        let (truth, past) = self.open_truth(now_ms)?;
+        let (truth, past, boot_id) = self.open_truth(now_ms)?;
         let (t0_virtual_ms, t0_real_ms) = past.as_ref().map_or((now_ms, now_ms), |past| {
             (past.header.t0_virtual_ms, past.header.t0_real_ms)
         });
@@ -289,31 +290,40 @@ impl Scenario {
             let seed = self.seed ^ u64::from(plan.address) << 32;
             bus.attach_with(plan.address, chip, FaultScript::new(faults, seed));
         }
-        Ok(SimWorld { bus, clock })
+        Ok(SimWorld {
+            bus,
+            clock,
+            boot_id,
+        })
     }
 
-    fn open_truth(&self, now_ms: u64) -> Result<(TruthFile, Option<TruthPast>), ScenarioError> {
+    fn open_truth(
+        &self,
+        now_ms: u64,
+    ) -> Result<(TruthFile, Option<TruthPast>, SimBootId), ScenarioError> {
+        let drawn = SimBootId::draw().map_err(|source| file_error(&self.path, source))?;
         let Some(path) = &self.truth_file else {
-            return Ok((TruthFile::none(), None));
+            return Ok((TruthFile::none(), None, drawn));
         };
         let (mut truth, past) = TruthFile::open(path).map_err(|source| file_error(path, source))?;
-        match &past {
-            Some(past) => self.check_past(path, past.header, now_ms)?,
-            None => {
-                let header = TruthHeader {
-                    scenario: 1,
-                    t0_virtual_ms: now_ms,
-                    t0_real_ms: now_ms,
-                    speed_x: self.speed_x,
-                    seed: self.seed,
-                };
-                truth.begin(header).map_err(|error| match error {
-                    SimBusError::TruthFile(kind) => file_error(path, kind.into()),
-                    other => file_error(path, io::Error::other(other)),
-                })?;
-            }
-        }
-        Ok((truth, past))
+        let Some(past) = past else {
+            let header = TruthHeader {
+                scenario: 1,
+                t0_virtual_ms: now_ms,
+                t0_real_ms: now_ms,
+                speed_x: self.speed_x,
+                seed: self.seed,
+                boot_id: Some(drawn),
+            };
+            truth.begin(header).map_err(|error| match error {
+                SimBusError::TruthFile(kind) => file_error(path, kind.into()),
+                other => file_error(path, io::Error::other(other)),
+            })?;
+            return Ok((truth, None, drawn));
+        };
+        self.check_past(path, past.header, now_ms)?;
+        let boot_id = past.header.boot_id.unwrap_or(drawn);
+        Ok((truth, Some(past), boot_id))
     }
 
     /// The line of virtual time and the noise may not change in the middle of a world.

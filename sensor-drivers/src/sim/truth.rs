@@ -5,7 +5,8 @@
 //! time for every later process. Never: a line from the code under test, or a rewritten one.
 //!
 //! ```text
-//! {"scenario":1,"t0_virtual_ms":71000,"t0_real_ms":71000,"speed_x":60.0,"seed":7}
+//! {"scenario":1,"t0_virtual_ms":71000,"t0_real_ms":71000,"speed_x":60.0,"seed":7,
+//!  "boot_id":"1f0c5d0e-6b2c-4f5e-9d0f-3c8a7b6e5d4c"}
 //! {"replay_start_ms":71000,"address":66}
 //! {"t_ms":72000,"chip":"tmp117","address":72,"raw":-2303}
 //! {"t_ms":72000,"chip":"ublox","address":66,"n":0,"epoch":"2017-03-31T11:01:24.000Z","valid":true,"lat_1e7":550888498,"lon_1e7":389764554}
@@ -22,6 +23,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::boot::SimBootId;
 use super::bus::SimBusError;
 
 /// A navigation epoch as the receiver handed it out.
@@ -48,6 +50,8 @@ pub struct TruthHeader {
     pub speed_x: f64,
     /// Seed of the noise.
     pub seed: u64,
+    /// The boot that the world is in.
+    pub boot_id: Option<SimBootId>,
 }
 
 /// Where a receiver stood when the file was written last.
@@ -165,10 +169,12 @@ impl TruthFile {
             t0_real_ms,
             speed_x,
             seed,
+            boot_id,
         } = header;
+        let boot_id = boot_id.map_or(String::new(), |id| format!(",\"boot_id\":\"{id}\""));
         self.line(format!(
             "{{\"scenario\":{scenario},\"t0_virtual_ms\":{t0_virtual_ms},\
-             \"t0_real_ms\":{t0_real_ms},\"speed_x\":{speed_x:?},\"seed\":{seed}}}\n"
+             \"t0_real_ms\":{t0_real_ms},\"speed_x\":{speed_x:?},\"seed\":{seed}{boot_id}}}\n"
         ))
     }
 
@@ -238,6 +244,7 @@ mod tests {
         t0_real_ms: 6,
         speed_x: 60.0,
         seed: 7,
+        boot_id: Some(SimBootId([0xa5; 16])),
     };
 
     #[test]

@@ -55,7 +55,7 @@ fn replay(log: &Path, chunk_len: usize) -> Result<Replayed, Failed> {
         log.display()
     );
     fs::write(&scenario, text)?;
-    let SimWorld { bus, clock } = Scenario::load(&scenario, 5000)?;
+    let SimWorld { bus, clock, .. } = Scenario::load(&scenario, 5000)?;
     let config = UbloxConfig {
         chunk_len,
         not_before_utc_ms: 0,
