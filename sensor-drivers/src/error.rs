@@ -6,6 +6,8 @@
 
 use core::fmt;
 
+use crate::adapter::Adapter;
+
 /// The kind of bus failure, independent of the adapter that reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BusClass {
@@ -25,26 +27,12 @@ pub enum BusClass {
     Other(i32),
 }
 
-/// Linux error numbers and what they mean on an I2C adapter. BCM2835 and DesignWare report an
-/// address that nobody acknowledged as EREMOTEIO (121); i2c-gpio and i2c-tiny-usb as ENXIO (6).
-const ERRNO_CLASSES: [(i32, BusClass); 7] = [
-    (121, BusClass::NoAck),
-    (6, BusClass::NoAck),
-    (5, BusClass::StretchOrLength),
-    (110, BusClass::Timeout),
-    (11, BusClass::Arbitration),
-    (16, BusClass::ClaimedByKernel),
-    (95, BusClass::Unsupported),
-];
-
 impl BusClass {
-    /// The class of a Linux error number; an unknown one is kept as [`BusClass::Other`].
+    /// The class of a Linux error number of an adapter that is not known; an unknown number is
+    /// kept as [`BusClass::Other`].
     #[must_use]
     pub fn from_errno(errno: i32) -> Self {
-        ERRNO_CLASSES
-            .iter()
-            .find(|(number, _)| *number == errno)
-            .map_or(Self::Other(errno), |(_, class)| *class)
+        Adapter::Other.class(errno)
     }
 
     /// What the caller should do about a failure of this class.
@@ -141,6 +129,15 @@ pub enum SensorError<E> {
     },
     /// No fresh conversion yet; nothing is wrong.
     NotReady,
+    /// The checksum behind an answer is another one.
+    Crc {
+        /// The register or command whose answer it is.
+        register: u8,
+        /// The checksum of the bytes that arrived.
+        computed: u8,
+        /// The checksum that arrived.
+        received: u8,
+    },
     /// Another part answers at this address.
     WrongDevice {
         /// The identity it gave.
@@ -179,7 +176,7 @@ impl<E> SensorError<E> {
     pub fn advice(&self) -> Advice {
         match self {
             Self::Bus { class, .. } => class.advice(),
-            Self::NotReady | Self::Implausible { .. } => Advice::RetryLater,
+            Self::NotReady | Self::Crc { .. } | Self::Implausible { .. } => Advice::RetryLater,
             Self::ConfigurationLost { .. } => Advice::Reinitialise,
             Self::WrongDevice { .. } | Self::Config(_) => Advice::GiveUp,
         }
@@ -193,6 +190,14 @@ impl<E> fmt::Display for SensorError<E> {
                 class, register, ..
             } => write!(f, "{class} at register {register:#04x}"),
             Self::NotReady => f.write_str("no fresh conversion yet"),
+            Self::Crc {
+                register,
+                computed,
+                received,
+            } => write!(
+                f,
+                "checksum {received:#04x} instead of {computed:#04x} at register {register:#04x}"
+            ),
             Self::WrongDevice { found } => write!(f, "another part answers: identity {found:#06x}"),
             Self::ConfigurationLost { found, expected } => write!(
                 f,
@@ -235,6 +240,16 @@ mod tests {
         let bus = SensorError::bus(0x0f, embedded_hal::i2c::ErrorKind::ArbitrationLoss);
         assert_eq!(bus.to_string(), "arbitration lost at register 0x0f");
         assert_eq!(bus.advice(), Advice::RetryNow);
+        let crc: SensorError<()> = SensorError::Crc {
+            register: 0xfd,
+            computed: 0x92,
+            received: 0x93,
+        };
+        assert_eq!(
+            crc.to_string(),
+            "checksum 0x93 instead of 0x92 at register 0xfd"
+        );
+        assert_eq!(crc.advice(), Advice::RetryLater);
         let config: SensorError<()> = SensorError::Config(ConfigError {
             key: "chunk_len",
             value: 1,

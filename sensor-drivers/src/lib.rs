@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  error     what can go wrong, and what to do about it
+//!  adapter   what a Linux error number means, by adapter
 //!  tmp117 mcp9808 tmp102 lm75      thermometers: codec + driver
 //!  sht4x     thermometer and hygrometer with a checksum
 //!  mcp960x   thermocouple converters
@@ -23,6 +24,7 @@
 
 #![cfg_attr(not(feature = "sim"), no_std)]
 
+pub mod adapter;
 #[cfg(feature = "async")]
 pub mod asynchronous;
 pub mod error;
@@ -45,4 +47,5 @@ mod transcript;
 mod transfer;
 mod word;
 
+pub use adapter::Adapter;
 pub use error::{Advice, BusClass, ClassifyBus, ConfigError, SensorError};

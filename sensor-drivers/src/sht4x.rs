@@ -78,18 +78,27 @@ fn divide_rounded(dividend: i64, divisor: i64) -> i32 {
     i32::try_from(rounded).unwrap_or(if rounded < 0 { i32::MIN } else { i32::MAX })
 }
 
+/// A word whose checksum does not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrcMismatch {
+    /// The checksum of the word.
+    pub computed: u8,
+    /// The checksum that came behind it.
+    pub received: u8,
+}
+
 /// Takes the two words out of an answer.
 ///
 /// # Errors
-/// The first word whose CRC does not match.
-pub fn decode_words(answer: [u8; 6]) -> Result<[u16; 2], u16> {
+/// The checksums of the first word that does not match its own.
+pub fn decode_words(answer: [u8; 6]) -> Result<[u16; 2], CrcMismatch> {
     let [t_high, t_low, t_crc, h_high, h_low, h_crc] = answer;
-    let checked = |word: [u8; 2], crc: u8| {
-        let value = u16::from_be_bytes(word);
-        if crc8(&word) == crc {
-            Ok(value)
+    let checked = |word: [u8; 2], received: u8| {
+        let computed = crc8(&word);
+        if computed == received {
+            Ok(u16::from_be_bytes(word))
         } else {
-            Err(value)
+            Err(CrcMismatch { computed, received })
         }
     };
     Ok([
@@ -202,10 +211,12 @@ impl Logic {
         bus.read(self.address, &mut answer)
             .await
             .map_err(|source| SensorError::bus(command, source))?;
-        decode_words(answer).map_err(|word| {
+        decode_words(answer).map_err(|CrcMismatch { computed, received }| {
             self.crc_errors = self.crc_errors.saturating_add(1);
-            SensorError::Implausible {
-                raw: i32::from(word),
+            SensorError::Crc {
+                register: command,
+                computed,
+                received,
             }
         })
     }
@@ -261,8 +272,8 @@ where
     ///
     /// # Errors
     /// [`SensorError::NotReady`] when a measurement was asked for just now or still runs,
-    /// [`SensorError::Implausible`] for a word with a wrong CRC ([`Sht4x::crc_errors`] counts
-    /// them) or a temperature outside -40 to +125 degC, or a bus failure.
+    /// [`SensorError::Crc`] for a word with a wrong CRC ([`Sht4x::crc_errors`] counts them),
+    /// [`SensorError::Implausible`] for a temperature outside -40 to +125 degC, or a bus failure.
     pub fn fetch(&mut self, now_ms: u64) -> Result<Sht4xSample, SensorError<I::Error>> {
         finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
     }

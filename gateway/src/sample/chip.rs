@@ -178,6 +178,9 @@ pub(super) fn fault_of<E>(error: &SensorError<E>) -> Fault {
             (kind, *register, code)
         }
         SensorError::NotReady => (FaultKind::NOT_READY, 0, 0),
+        SensorError::Crc {
+            register, received, ..
+        } => (FaultKind::CHECKSUM, *register, i32::from(*received)),
         SensorError::WrongDevice { found } => (FaultKind::WRONG_DEVICE, 0, i32::from(*found)),
         SensorError::ConfigurationLost { found, .. } => {
             (FaultKind::CONFIGURATION, 0, i32::from(*found))

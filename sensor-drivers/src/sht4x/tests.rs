@@ -101,22 +101,30 @@ fn every_single_bit_error_and_the_garbage_of_a_stretched_clock_fail_the_checksum
         assert_eq!(sensor.fetch(0), Err(SensorError::NotReady));
         let error = sensor.fetch(10).unwrap_err();
         assert!(
-            matches!(error, SensorError::Implausible { .. }),
+            matches!(error, SensorError::Crc { register: 0xfd, .. }),
             "bit {bit}"
         );
         assert_eq!(sensor.crc_errors(), 1);
         sensor.release().done();
     }
-    assert_eq!(decode_words([1; 6]), Err(0x0101));
-    assert_eq!(decode_words([0; 6]), Err(0));
-    assert_eq!(decode_words([0xff; 6]), Err(0xffff));
+    for byte in [0, 1, 0xff] {
+        let computed = crc8(&[byte; 2]);
+        let received = byte;
+        assert_ne!(computed, received);
+        let expected = CrcMismatch { computed, received };
+        assert_eq!(decode_words([byte; 6]), Err(expected));
+    }
 }
 
 #[test]
 fn a_wrong_checksum_of_the_serial_number_asks_for_nothing_more() {
     let mut sensor = with([write(ADDRESS, &[0x89]), read(ADDRESS, &[0xff; 6])]);
     sensor.start(0).unwrap();
-    let expected = Err(SensorError::Implausible { raw: 0xffff });
+    let expected = Err(SensorError::Crc {
+        register: 0x89,
+        computed: 0xac,
+        received: 0xff,
+    });
     assert_eq!(sensor.fetch(10), expected);
     assert_eq!(sensor.serial(), None);
     sensor.release().done();

@@ -106,6 +106,7 @@ impl Log {
             SensorError::WrongDevice { .. } => "WrongDevice".into(),
             SensorError::ConfigurationLost { .. } => "ConfigurationLost".into(),
             SensorError::Implausible { .. } => "Implausible".into(),
+            SensorError::Crc { .. } => "Crc".into(),
             other => format!("{other:?}"),
         };
         self.failures.iter().map(class).collect()
@@ -276,7 +277,7 @@ fn another_part_at_the_address_never_becomes_a_temperature_after_a_restart() {
         let expected = match kind {
             // No identity and no checksum of it: the settings do not stick.
             "lm75" | "lm75b" | "tmp75" | "tmp105" => "ConfigurationLost",
-            "sht4x" => "Implausible",
+            "sht4x" => "Crc",
             _ => "WrongDevice",
         };
         assert!(named.contains(expected), "{kind}: {named:?}");
