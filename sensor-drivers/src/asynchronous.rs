@@ -11,6 +11,7 @@ use crate::error::{ClassifyBus, SensorError};
 use crate::gnss::GnssEvent;
 use crate::gnss::epoch::EpochRules;
 use crate::gnss::health::ReceiverHealth;
+use crate::gnss::watch::PositionState;
 use crate::lm75::{Lm75Part, Lm75Sample};
 use crate::mcp960x::{Mcp960xSample, Thermocouple};
 use crate::mcp9808::Mcp9808Sample;
@@ -163,6 +164,16 @@ where
         self.logic.health()
     }
 
+    /// A person has looked at the spoofing alarm, which stays until then.
+    pub fn clear_spoofing(&mut self) {
+        self.logic.clear_spoofing();
+    }
+
+    /// Whether there is a position, and why not.
+    pub fn position(&self, now_ms: u64) -> PositionState {
+        self.logic.position(now_ms)
+    }
+
     /// How the receiver is used at the moment.
     pub fn mode(&self) -> UbloxMode {
         self.logic.mode()
@@ -198,8 +209,8 @@ where
     }
 
     /// Forgets half a sentence from before. Nothing is sent.
-    pub fn start(&mut self, _now_ms: u64) {
-        self.logic.start();
+    pub fn start(&mut self, now_ms: u64) {
+        self.logic.start(now_ms);
     }
 
     /// Reads a packet.
@@ -213,6 +224,11 @@ where
     ) -> Result<PacketStats, SensorError<I::Error>> {
         let bus = &mut Waiting(&mut self.i2c);
         self.logic.poll(bus, now_ms, sink).await
+    }
+
+    /// Whether there is a position, and why not.
+    pub fn position(&self, now_ms: u64) -> PositionState {
+        self.logic.position(now_ms)
     }
 
     /// Gives the bus handle back.

@@ -15,9 +15,10 @@
 use embedded_hal::i2c::I2c;
 
 use crate::error::{ClassifyBus, SensorError};
-use crate::gnss::GnssEvent;
-use crate::gnss::epoch::{EpochRules, EpochTracker};
-use crate::gnss::stream::StreamSplitter;
+use crate::gnss::epoch::EpochRules;
+use crate::gnss::feed::GnssFeed;
+use crate::gnss::watch::{PositionState, PositionWatch};
+use crate::gnss::{Arrival, GnssEvent};
 use crate::transfer::{Blocking, Transfer, finish};
 use crate::ublox::NOT_BEFORE_UTC_MS;
 
@@ -53,27 +54,27 @@ pub struct PacketStats {
 #[derive(Debug)]
 pub(crate) struct Logic {
     address: u8,
-    splitter: StreamSplitter,
-    tracker: EpochTracker,
+    feed: GnssFeed,
+    watch: PositionWatch,
+    arrival: Arrival,
     read_at_ms: Option<u64>,
-    emptied_at_ms: Option<u64>,
 }
 
 impl Logic {
     pub(crate) fn new(address: u8, rules: EpochRules) -> Self {
         Self {
             address,
-            splitter: StreamSplitter::new(),
-            tracker: EpochTracker::new(rules),
+            feed: GnssFeed::nmea_only(rules),
+            watch: PositionWatch::new(0),
+            arrival: Arrival::new(SOLUTION_LATENCY_MS),
             read_at_ms: None,
-            emptied_at_ms: None,
         }
     }
 
-    pub(crate) fn start(&mut self) {
-        self.splitter.discard_unfinished();
-        self.tracker.interrupt();
-        self.emptied_at_ms = None;
+    pub(crate) fn start(&mut self, now_ms: u64) {
+        self.feed.interrupt();
+        self.watch = PositionWatch::new(now_ms);
+        self.arrival.forget();
     }
 
     pub(crate) async fn poll<B: Transfer, S: FnMut(GnssEvent) + ?Sized>(
@@ -89,7 +90,7 @@ impl Logic {
         self.read_at_ms = Some(now_ms);
         let mut packet = [0; PACKET_LEN];
         if let Err(source) = bus.read(self.address, &mut packet).await {
-            self.emptied_at_ms = None;
+            self.arrival.forget();
             return Err(SensorError::bus(REG_STREAM, source));
         }
         Ok(self.hear(&packet, now_ms, sink))
@@ -102,21 +103,18 @@ impl Logic {
         sink: &mut S,
     ) -> PacketStats {
         let mut stats = PacketStats::default();
-        let before = self.splitter.counts();
-        let lag_ms = self.lag_ms(now_ms);
-        let Self {
-            splitter, tracker, ..
-        } = self;
+        let before = self.feed.counts();
+        let lag_ms = self.arrival.lag_ms(now_ms);
+        let Self { feed, watch, .. } = self;
         // Padding falls into the middle of sentences; their own line ends are not needed.
         for bytes in packet.split(|byte| *byte == PADDING) {
-            splitter.push(bytes, &mut |frame| {
-                tracker.hear(&frame, lag_ms, &mut |event| {
-                    stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
-                    sink(event);
-                });
+            feed.hear(bytes, lag_ms, &mut |event| {
+                watch.hear(&event, now_ms);
+                stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
+                sink(event);
             });
         }
-        let after = self.splitter.counts();
+        let after = self.feed.counts();
         stats.nmea = after.nmea.wrapping_sub(before.nmea);
         stats.junk_bytes = after.junk_bytes.wrapping_sub(before.junk_bytes);
         stats.bad_checksums = after.bad_checksums.wrapping_sub(before.bad_checksums);
@@ -125,16 +123,15 @@ impl Logic {
         // The last byte is padding in any case; one before it means that the stream ran dry.
         stats.emptied = matches!(packet, [.., PADDING, PADDING]);
         if stats.emptied {
-            self.emptied_at_ms = Some(now_ms);
+            // Half a sentence holds others back for no longer than the next of its kind.
+            self.arrival
+                .dry(now_ms, self.feed.unfinished_len(), stats.bytes > 0);
         }
         stats
     }
 
-    /// Bounds how long a byte may have waited; unknown until the receiver has been dry once.
-    fn lag_ms(&self, now_ms: u64) -> Option<u32> {
-        let waited_ms = now_ms.saturating_sub(self.emptied_at_ms?);
-        let waited_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
-        Some(waited_ms.saturating_add(SOLUTION_LATENCY_MS))
+    pub(crate) fn position(&self, now_ms: u64) -> PositionState {
+        self.watch.state(now_ms, &self.feed.health())
     }
 }
 
@@ -171,8 +168,8 @@ where
 
     /// Forgets half a sentence from before. To be called first, and again after any bus error.
     /// Nothing is sent: whether somebody answers shows at the first poll.
-    pub fn start(&mut self, _now_ms: u64) {
-        self.logic.start();
+    pub fn start(&mut self, now_ms: u64) {
+        self.logic.start(now_ms);
     }
 
     /// Reads a packet.
@@ -185,6 +182,11 @@ where
         sink: &mut dyn FnMut(GnssEvent),
     ) -> Result<PacketStats, SensorError<I::Error>> {
         finish(self.logic.poll(&mut Blocking(&mut self.i2c), now_ms, sink))
+    }
+
+    /// Whether there is a position, and why not.
+    pub fn position(&self, now_ms: u64) -> PositionState {
+        self.logic.position(now_ms)
     }
 
     /// Gives the bus handle back.

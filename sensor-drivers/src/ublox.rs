@@ -22,10 +22,11 @@
 use embedded_hal::i2c::I2c;
 
 use crate::error::{ClassifyBus, ConfigError, SensorError};
-use crate::gnss::GnssEvent;
-use crate::gnss::epoch::{EpochRules, EpochTracker};
+use crate::gnss::epoch::EpochRules;
+use crate::gnss::feed::GnssFeed;
 use crate::gnss::health::ReceiverHealth;
-use crate::gnss::stream::StreamSplitter;
+use crate::gnss::watch::{PositionState, PositionWatch};
+use crate::gnss::{Arrival, GnssEvent};
 use crate::transfer::{Blocking, Transfer, finish};
 use crate::ubx::Message;
 
@@ -44,8 +45,11 @@ pub const CHUNK_LEN_MAX: usize = 256;
 pub const ROUNDS_MAX: usize = 4;
 /// From the epoch to its message in the buffer, as receivers take for the computation.
 const SOLUTION_LATENCY_MS: u32 = 200;
-/// An unfinished frame that an empty buffer has not completed for so long is noise.
-const UNFINISHED_MS_MAX: u64 = 1000;
+/// Without a host for so long the receiver stops the stream.
+const HOST_SILENT_MS: u64 = 1500;
+/// With less room than this the receiver may have dropped messages: the longest burst of one epoch
+/// in NAV-PVT with all that the receiver says about itself.
+const ROOM_LEN_MIN: usize = 300;
 /// 2026-01-01: no earlier UTC is believed unless the caller says otherwise.
 pub const NOT_BEFORE_UTC_MS: i64 = 1_767_225_600_000;
 
@@ -91,6 +95,10 @@ pub struct DrainStats {
     pub false_counts: u32,
     /// Configuration messages sent.
     pub configured: u32,
+    /// The poll before was so long ago that the receiver had stopped the stream: epochs are lost.
+    pub late: bool,
+    /// The receiver's buffer was so full that messages may have been dropped.
+    pub full: bool,
     /// The buffer was read until it was empty.
     pub emptied: bool,
 }
@@ -111,18 +119,12 @@ pub enum UbloxMode {
 pub(crate) struct Logic {
     address: u8,
     chunk_len: usize,
-    splitter: StreamSplitter,
-    tracker: EpochTracker,
-    health: ReceiverHealth,
+    feed: GnssFeed,
+    watch: PositionWatch,
     port: Port,
-    emptied_at_ms: Option<u64>,
-    unfinished: Option<Unfinished>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Unfinished {
-    len: usize,
-    since_ms: u64,
+    arrival: Arrival,
+    /// When the receiver last heard of its host.
+    host_at_ms: Option<u64>,
 }
 
 impl Logic {
@@ -134,12 +136,11 @@ impl Logic {
         Self {
             address,
             chunk_len: config.chunk_len,
-            splitter: StreamSplitter::new(),
-            tracker: EpochTracker::new(rules),
-            health: ReceiverHealth::default(),
+            feed: GnssFeed::new(rules),
+            watch: PositionWatch::new(0),
             port: Port::new(address),
-            emptied_at_ms: None,
-            unfinished: None,
+            arrival: Arrival::new(SOLUTION_LATENCY_MS),
+            host_at_ms: None,
         }
     }
 
@@ -148,13 +149,12 @@ impl Logic {
         bus: &mut B,
         now_ms: u64,
     ) -> Result<(), SensorError<B::Error>> {
-        self.splitter.discard_unfinished();
-        self.tracker.interrupt();
-        self.health.interrupt();
-        self.emptied_at_ms = None;
-        self.unfinished = None;
+        self.feed.interrupt();
+        self.watch = PositionWatch::new(now_ms);
+        self.arrival.forget();
         self.port.restart();
         self.read_available(bus).await?;
+        self.host_at_ms = Some(now_ms);
         self.configure(bus, now_ms, &mut DrainStats::default())
             .await
     }
@@ -165,24 +165,31 @@ impl Logic {
         now_ms: u64,
         sink: &mut S,
     ) -> Result<DrainStats, SensorError<B::Error>> {
-        let before = self.splitter.counts();
-        let mut stats = DrainStats::default();
+        let before = self.feed.counts();
+        let silent = |at_ms: u64| now_ms > at_ms.saturating_add(HOST_SILENT_MS);
+        let mut stats = DrainStats {
+            late: self.host_at_ms.is_some_and(silent),
+            ..DrainStats::default()
+        };
         let mut result = self.drain(bus, now_ms, &mut stats, sink).await;
         if result.is_ok() {
             result = self.configure(bus, now_ms, &mut stats).await;
         }
-        let after = self.splitter.counts();
+        let after = self.feed.counts();
         stats.nmea = after.nmea.wrapping_sub(before.nmea);
         stats.ubx = after.ubx.wrapping_sub(before.ubx);
         stats.filler_bytes = after.filler_bytes.wrapping_sub(before.filler_bytes);
         stats.junk_bytes = after.junk_bytes.wrapping_sub(before.junk_bytes);
         stats.bad_checksums = after.bad_checksums.wrapping_sub(before.bad_checksums);
         match result {
-            Ok(()) => Ok(stats),
+            Ok(()) => {
+                self.host_at_ms = Some(now_ms);
+                Ok(stats)
+            }
             Err(error) => {
                 // Whatever broke the bus may have reset the receiver, too.
                 self.port.restart();
-                self.emptied_at_ms = None;
+                self.arrival.forget();
                 Err(error)
             }
         }
@@ -199,11 +206,11 @@ impl Logic {
             match self.read_available(bus).await? {
                 Some(0) => {
                     stats.emptied = true;
-                    self.emptied_at_ms = Some(now_ms);
                     self.give_up_noise(now_ms, stats, sink);
                     return Ok(());
                 }
                 Some(available) => {
+                    stats.full |= available + ROOM_LEN_MIN > BUFFER_LEN;
                     self.drain_counted(bus, available, now_ms, stats, sink)
                         .await?;
                 }
@@ -223,7 +230,7 @@ impl Logic {
         stats: &mut DrainStats,
         sink: &mut S,
     ) -> Result<(), SensorError<B::Error>> {
-        let lag_ms = self.lag_ms(now_ms);
+        let lag_ms = self.arrival.lag_ms(now_ms);
         let mut left = available;
         let mut chunk = [0; CHUNK_LEN_MAX];
         while left > 0 {
@@ -253,38 +260,30 @@ impl Logic {
         sink: &mut S,
     ) {
         let Self {
-            splitter,
-            tracker,
-            health,
-            port,
-            ..
+            feed, watch, port, ..
         } = self;
-        splitter.push(bytes, &mut |frame| {
-            port.hear(&frame, now_ms);
-            health.hear(&frame);
-            tracker.hear(&frame, lag_ms, &mut |event| {
-                stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
-                sink(event);
-            });
-        });
+        feed.hear_framed(
+            bytes,
+            lag_ms,
+            &mut |frame| port.hear(frame, now_ms),
+            &mut |said| hand_out(said.into(), now_ms, watch, stats, sink),
+        );
     }
 
     pub(crate) fn health(&self) -> ReceiverHealth {
-        self.health
+        self.feed.health()
+    }
+
+    pub(crate) fn clear_spoofing(&mut self) {
+        self.feed.clear_spoofing();
+    }
+
+    pub(crate) fn position(&self, now_ms: u64) -> PositionState {
+        self.watch.state(now_ms, &self.feed.health())
     }
 
     pub(crate) fn mode(&self) -> UbloxMode {
         self.port.mode()
-    }
-
-    /// Bounds how long a byte may have waited; unknown until the buffer has been empty once.
-    fn lag_ms(&self, now_ms: u64) -> Option<u32> {
-        let waited_ms = now_ms.saturating_sub(self.emptied_at_ms?);
-        Some(
-            u32::try_from(waited_ms)
-                .unwrap_or(u32::MAX)
-                .saturating_add(SOLUTION_LATENCY_MS),
-        )
     }
 
     fn give_up_noise<S: FnMut(GnssEvent) + ?Sized>(
@@ -295,40 +294,19 @@ impl Logic {
     ) {
         // A false count may have hidden the rest of the frame: that is no proof of an empty buffer.
         if stats.false_counts > 0 {
-            self.unfinished = None;
-            return;
+            return self.arrival.doubtful();
         }
-        let len = self.splitter.unfinished_len();
-        match self.unfinished {
-            _ if len == 0 => self.unfinished = None,
-            // The same length after more bytes is another frame.
-            Some(before) if before.len == len && stats.bytes == 0 => {
-                if now_ms.saturating_sub(before.since_ms) < UNFINISHED_MS_MAX {
-                    return;
-                }
-                self.unfinished = None;
-                let Self {
-                    splitter,
-                    tracker,
-                    health,
-                    port,
-                    ..
-                } = self;
-                splitter.give_up_unfinished(&mut |frame| {
-                    port.hear(&frame, now_ms);
-                    health.hear(&frame);
-                    tracker.hear(&frame, None, &mut |event| {
-                        stats.epochs += 1;
-                        sink(event);
-                    });
-                });
-            }
-            _ => {
-                self.unfinished = Some(Unfinished {
-                    len,
-                    since_ms: now_ms,
-                })
-            }
+        let Self {
+            feed,
+            watch,
+            port,
+            arrival,
+            ..
+        } = self;
+        if arrival.dry(now_ms, feed.unfinished_len(), stats.bytes > 0) {
+            feed.give_up_unfinished(&mut |frame| port.hear(frame, now_ms), &mut |said| {
+                hand_out(said.into(), now_ms, watch, stats, sink)
+            });
         }
     }
 
@@ -382,6 +360,18 @@ impl Logic {
         }
         Ok(())
     }
+}
+
+fn hand_out<S: FnMut(GnssEvent) + ?Sized>(
+    event: GnssEvent,
+    now_ms: u64,
+    watch: &mut PositionWatch,
+    stats: &mut DrainStats,
+    sink: &mut S,
+) {
+    watch.hear(&event, now_ms);
+    stats.epochs += u32::from(!matches!(event, GnssEvent::Time(_)));
+    sink(event);
 }
 
 impl UbloxConfig {
@@ -460,7 +450,12 @@ where
 
     /// A person has looked at the spoofing alarm, which stays until then.
     pub fn clear_spoofing(&mut self) {
-        self.logic.health.clear_spoofing();
+        self.logic.clear_spoofing();
+    }
+
+    /// Whether there is a position, and why not.
+    pub fn position(&self, now_ms: u64) -> PositionState {
+        self.logic.position(now_ms)
     }
 
     /// How the receiver is used at the moment.

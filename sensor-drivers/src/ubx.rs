@@ -42,12 +42,35 @@ pub const KEY_RATE_NAV: u32 = 0x3021_0002;
 /// The Fletcher checksum over class, identifier, length and payload.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let (mut a, mut b) = (0u8, 0u8);
-    for byte in bytes {
-        a = a.wrapping_add(*byte);
+    // Eight bytes at once: each counts once for `a`, and for `b` as often as sums follow it.
+    // Modulo 2^32 the last eight bits are those of the byte-wise sums.
+    let (mut a, mut b) = (0u32, 0u32);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let (sum, weighted) = sums(u64::from_le_bytes(*word));
+        b = b.wrapping_add(a.wrapping_mul(8)).wrapping_add(weighted);
+        a = a.wrapping_add(sum);
+    }
+    for byte in rest {
+        a = a.wrapping_add(u32::from(*byte));
         b = b.wrapping_add(a);
     }
-    [a, b]
+    [a.to_le_bytes()[0], b.to_le_bytes()[0]]
+}
+
+/// The sum of the eight bytes, the first being the lowest, and the sum weighted with 8, 7, ... 1.
+///
+/// Even and odd bytes stand in lanes of sixteen bits. A product adds up the lanes in its highest
+/// one, each times the mirrored lane of the other factor; none overflows, because 255 times the sum
+/// of all weights is below 2^16.
+fn sums(word: u64) -> (u32, u32) {
+    const LANES: u64 = 0x00ff_00ff_00ff_00ff;
+    let (even, odd) = (word & LANES, word >> 8 & LANES);
+    let highest = |product: u64| u32::try_from(product >> 48).unwrap_or(0);
+    let sum = highest((even + odd).wrapping_mul(0x0001_0001_0001_0001));
+    let weighted = highest(even.wrapping_mul(0x0008_0006_0004_0002))
+        + highest(odd.wrapping_mul(0x0007_0005_0003_0001));
+    (sum, weighted)
 }
 
 /// The answer to a configuration message.

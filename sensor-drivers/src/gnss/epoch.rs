@@ -18,9 +18,11 @@
 //! 6. A date that a ZDA of the same receiver contradicts is no time: one of them has rolled over.
 //!    Until NAV-TIMELS says that the leap seconds are known, time may be off by whole seconds, and
 //!    its bound says so.
+//! 7. A fix that no vehicle could have reached from the one before says so, and is reported.
 //!
 //! Never: a position from an epoch that failed a rule, whatever the coordinate fields say.
 
+use super::gate::Place;
 use super::stream::Frame;
 use super::utc::DAY_MS;
 use super::{
@@ -56,7 +58,8 @@ pub struct EpochTracker {
     rules: EpochRules,
     open: Option<NmeaEpoch>,
     last_reported: Option<EpochTime>,
-    last_pvt: Option<NavPvt>,
+    last_pvt: Option<PvtTime>,
+    last_place: Option<Place>,
     epochs_since_pvt: u8,
     leap_known: bool,
     /// UTC of the last ZDA.
@@ -65,6 +68,13 @@ pub struct EpochTracker {
     gsa: Option<u8>,
     /// The epoch before had a GGA, so one is waited for.
     gga_expected: bool,
+}
+
+/// Which epoch the last NAV-PVT was of.
+#[derive(Debug, Clone, Copy)]
+struct PvtTime {
+    itow_ms: u32,
+    utc_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +96,7 @@ impl EpochTracker {
             open: None,
             last_reported: None,
             last_pvt: None,
+            last_place: None,
             epochs_since_pvt,
             leap_known: false,
             zda_utc_ms: None,
@@ -110,7 +121,7 @@ impl EpochTracker {
         &mut self,
         frame: &Frame<'_>,
         lag_ms: Option<u32>,
-        sink: &mut dyn FnMut(Said),
+        sink: &mut (impl FnMut(Said) + ?Sized),
     ) {
         match frame {
             Frame::Ubx {
@@ -151,7 +162,7 @@ impl EpochTracker {
     }
 
     /// The same with all that is known of the epoch.
-    pub fn finish_whole(&mut self, sink: &mut dyn FnMut(Said)) {
+    pub fn finish_whole(&mut self, sink: &mut (impl FnMut(Said) + ?Sized)) {
         if let Some(epoch) = self.open.take() {
             self.close(epoch, sink);
         }
@@ -165,7 +176,7 @@ impl EpochTracker {
         self.gsa = None;
     }
 
-    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut dyn FnMut(Said)) {
+    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut (impl FnMut(Said) + ?Sized)) {
         if self
             .last_pvt
             .is_some_and(|last| last.itow_ms == pvt.itow_ms)
@@ -184,7 +195,10 @@ impl EpochTracker {
             (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.finish_whole(sink),
             _ => {}
         }
-        self.last_pvt = Some(*pvt);
+        self.last_pvt = Some(PvtTime {
+            itow_ms: pvt.itow_ms,
+            utc_ms: pvt.utc_ms,
+        });
         self.epochs_since_pvt = 0;
         if let (Some(lag_ms), Some(utc_ms)) = (lag, pvt.utc_ms)
             && pvt.fully_resolved
@@ -205,11 +219,7 @@ impl EpochTracker {
             self.last_reported = Some(epoch);
             let outcome = judge_pvt(pvt, epoch, self.rules);
             if !(said_without_time && outcome.is_err()) {
-                sink(Said::Epoch(EpochReport {
-                    epoch: Some(epoch),
-                    satellites: Some(pvt.satellites),
-                    outcome,
-                }));
+                self.report(Some(epoch), Some(pvt.satellites), outcome, sink);
             }
         }
         if said_without_time {
@@ -217,7 +227,7 @@ impl EpochTracker {
         }
     }
 
-    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut dyn FnMut(Said)) {
+    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let mut epoch = self.open_at(rmc.tod_ms, |open| open.rmc.is_none(), sink);
         epoch.rmc = Some(rmc);
         if let (true, Some(lag_ms), Some(utc_ms)) = (rmc.active, lag_ms, rmc.utc_ms())
@@ -230,13 +240,13 @@ impl EpochTracker {
         self.keep(epoch, sink);
     }
 
-    fn hear_gga(&mut self, gga: Gga, sink: &mut dyn FnMut(Said)) {
+    fn hear_gga(&mut self, gga: Gga, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let mut epoch = self.open_at(gga.tod_ms, |open| open.gga.is_none(), sink);
         epoch.gga = Some(gga);
         self.keep(epoch, sink);
     }
 
-    fn hear_gns(&mut self, gns: Gga, sink: &mut dyn FnMut(Said)) {
+    fn hear_gns(&mut self, gns: Gga, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let mut epoch = self.open_at(gns.tod_ms, |open| open.gns.is_none(), sink);
         epoch.gns = Some(gns);
         self.keep(epoch, sink);
@@ -260,7 +270,7 @@ impl EpochTracker {
         &mut self,
         tod_ms: Option<u32>,
         has_room: impl Fn(&NmeaEpoch) -> bool,
-        sink: &mut dyn FnMut(Said),
+        sink: &mut (impl FnMut(Said) + ?Sized),
     ) -> NmeaEpoch {
         match self.open.take() {
             Some(open) if open.tod_ms == tod_ms && has_room(&open) => open,
@@ -279,7 +289,7 @@ impl EpochTracker {
         }
     }
 
-    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut dyn FnMut(Said)) {
+    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let quality_known = epoch.gga.is_some() || epoch.gns.is_some() && !self.gga_expected;
         let complete = epoch.rmc.is_some() && quality_known;
         if complete && !epoch.reported && !self.pvt_is_near() {
@@ -289,7 +299,7 @@ impl EpochTracker {
         self.open = Some(epoch);
     }
 
-    fn close(&mut self, epoch: NmeaEpoch, sink: &mut dyn FnMut(Said)) {
+    fn close(&mut self, epoch: NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let covered = self.pvt_is_near()
             && match (epoch.tod_ms, self.last_pvt.and_then(|pvt| pvt.utc_ms)) {
                 (Some(_), Some(utc_ms)) => epoch.is_at(utc_ms),
@@ -307,17 +317,33 @@ impl EpochTracker {
         self.epochs_since_pvt < PVT_PATIENCE_EPOCHS
     }
 
-    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut dyn FnMut(Said)) {
+    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let time = epoch.time();
         if time.is_some_and(|time| self.was_reported(time)) {
             return;
         }
         self.last_reported = time.or(self.last_reported);
         let flat = self.gsa == Some(2);
+        let outcome = judge_nmea(epoch, flat, self.rules);
+        self.report(time, epoch.satellites(), outcome, sink);
+    }
+
+    fn report(
+        &mut self,
+        epoch: Option<EpochTime>,
+        satellites: Option<u8>,
+        mut outcome: Result<Fix, NoFixReason>,
+        sink: &mut (impl FnMut(Said) + ?Sized),
+    ) {
+        if let Ok(fix) = &mut outcome {
+            let place = Place::of(fix);
+            let before = self.last_place.replace(place);
+            fix.implied_speed_mm_s = before.and_then(|before| before.speed_to_mm_s(&place));
+        }
         sink(Said::Epoch(EpochReport {
-            epoch: time,
-            satellites: epoch.satellites(),
-            outcome: judge_nmea(epoch, flat, self.rules),
+            epoch,
+            satellites,
+            outcome,
         }));
     }
 
@@ -331,7 +357,7 @@ impl EpochTracker {
         utc_ms: i64,
         accuracy_ms: u32,
         source: GnssTimeSource,
-        sink: &mut dyn FnMut(Said),
+        sink: &mut (impl FnMut(Said) + ?Sized),
     ) {
         if utc_ms >= self.rules.not_before_utc_ms {
             sink(Said::Time(GnssTime {
@@ -413,6 +439,7 @@ fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> Result<Fix, N
         pdop_x100: Some(pvt.pdop_x100),
         hdop_x100: None,
         kind,
+        implied_speed_mm_s: None,
     })
 }
 
@@ -461,6 +488,7 @@ fn judge_nmea(epoch: &NmeaEpoch, flat: bool, rules: EpochRules) -> Result<Fix, N
         pdop_x100: None,
         hdop_x100: gga.and_then(|gga| gga.hdop_x100),
         kind,
+        implied_speed_mm_s: None,
     })
 }
 

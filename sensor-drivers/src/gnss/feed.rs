@@ -42,6 +42,15 @@ impl GnssFeed {
         }
     }
 
+    /// The same for a receiver that never speaks UBX; see [`StreamSplitter::nmea_only`].
+    #[must_use]
+    pub fn nmea_only(rules: EpochRules) -> Self {
+        Self {
+            splitter: StreamSplitter::nmea_only(),
+            ..Self::new(rules)
+        }
+    }
+
     /// Takes the next bytes. `lag_ms` bounds how long they may have waited since their epoch;
     /// without a bound no time is reported.
     pub fn hear(&mut self, bytes: &[u8], lag_ms: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {
@@ -69,7 +78,7 @@ impl GnssFeed {
     }
 
     /// Takes the unfinished frame for noise and looks behind its first byte: nothing came for so
-    /// long that it will not be completed.
+    /// long that it will not be completed. No time is reported from there.
     pub fn give_up_unfinished(
         &mut self,
         frames: &mut dyn FnMut(&Frame<'_>),

@@ -11,12 +11,17 @@
 
 use core::fmt;
 
+mod arrival;
 pub mod decode;
 pub mod epoch;
 pub mod feed;
+pub mod gate;
 pub mod health;
 pub mod stream;
 pub mod utc;
+pub mod watch;
+
+pub(crate) use arrival::Arrival;
 
 /// Which navigation epoch: the identity of a fix, as the receiver states it. Not a time stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,6 +110,9 @@ pub struct Fix {
     pub hdop_x100: Option<u16>,
     /// How it was found.
     pub kind: FixKind,
+    /// The speed from the fix before, when no vehicle goes that fast: one of the two is to be
+    /// doubted.
+    pub implied_speed_mm_s: Option<u32>,
 }
 
 /// Why an epoch has no position.

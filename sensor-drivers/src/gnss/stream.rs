@@ -62,6 +62,7 @@ pub struct StreamCounts {
 pub struct StreamSplitter {
     buffer: [u8; FRAME_LEN_MAX],
     len: usize,
+    knows_ubx: bool,
     counts: StreamCounts,
 }
 
@@ -92,7 +93,18 @@ impl StreamSplitter {
         Self {
             buffer: [0; FRAME_LEN_MAX],
             len: 0,
+            knows_ubx: true,
             counts: StreamCounts::default(),
+        }
+    }
+
+    /// The same for a receiver that never speaks UBX: binary that looks like the beginning of a
+    /// frame is skipped at once and holds no sentence back.
+    #[must_use]
+    pub fn nmea_only() -> Self {
+        Self {
+            knows_ubx: false,
+            ..Self::new()
         }
     }
 
@@ -142,10 +154,11 @@ impl StreamSplitter {
         let Self {
             buffer,
             len,
+            knows_ubx,
             counts,
         } = self;
         while let Some(rest) = buffer.get(start..*len).filter(|rest| !rest.is_empty()) {
-            match classify(rest) {
+            match classify(rest, *knows_ubx) {
                 Candidate::Nmea(frame_len) => {
                     counts.nmea = counts.nmea.saturating_add(1);
                     if let Some(body) = rest.get(1..frame_len - 3) {
@@ -191,9 +204,10 @@ impl StreamCounts {
     }
 }
 
-fn classify(bytes: &[u8]) -> Candidate {
+fn classify(bytes: &[u8], knows_ubx: bool) -> Candidate {
     match bytes {
         [b'$', rest @ ..] => classify_nmea(rest),
+        _ if !knows_ubx => Candidate::Neither,
         [first] if *first == UBX_SYNC[0] => Candidate::Unfinished,
         [first, second, rest @ ..] if [*first, *second] == UBX_SYNC => classify_ubx(rest),
         _ => Candidate::Neither,

@@ -150,3 +150,23 @@ proptest! {
         std::hint::black_box(Message::new(1, 2, &[&payload]));
     }
 }
+
+proptest! {
+    #[test]
+    fn the_checksum_is_the_byte_wise_sums_of_the_protocol(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        ones in 0usize..70_000,
+    ) {
+        let reference = |bytes: &[u8]| {
+            let (mut a, mut b) = (0u8, 0u8);
+            for byte in bytes {
+                a = a.wrapping_add(*byte);
+                b = b.wrapping_add(a);
+            }
+            [a, b]
+        };
+        prop_assert_eq!(checksum(&bytes), reference(&bytes));
+        let long = std::vec![0xff; ones];
+        prop_assert_eq!(checksum(&long), reference(&long));
+    }
+}
