@@ -329,21 +329,25 @@ pub(super) fn number<P: Pipe>(
     aid: Aid,
 ) -> Coded {
     let grid = if column.has_grid() {
-        plan.grid
+        &plan.grid
     } else {
-        Grid::FINE
+        &Grid::FINE
     };
     if plan.constant && field.seen() > 0 {
+        let number = field.last();
+        pipe.found(given, number);
         return Coded {
-            number: field.last(),
+            number,
             surprise: None,
         };
     }
     if field.seen() == 0 {
         let index = column.first(pipe, plan.turn, grid.index(given));
         field.start(index);
+        let number = grid.number(index);
+        pipe.found(given, number);
         return Coded {
-            number: grid.number(index),
+            number,
             surprise: None,
         };
     }
@@ -380,8 +384,10 @@ pub(super) fn number<P: Pipe>(
     } else {
         field.learn(fit, law.rate, index, residual);
     }
+    let number = grid.number(index);
+    pipe.found(given, number);
     Coded {
-        number: grid.number(index),
+        number,
         surprise: Some((residual, level)),
     }
 }

@@ -205,19 +205,20 @@ fn clamp_i32(value: i64) -> i32 {
 
 /// The mean magnitude after one more residual: quick at first, then with `rate` numbers of memory. An
 /// outlier counts as at most six times the mean, so that one jump does not blur the next ten numbers.
-#[inline]
+#[inline(always)]
 fn adapted(mean: u32, residual: i64, seen: u32, rate: u32) -> u32 {
     let residual = residual
         .unsigned_abs()
         .min(u64::from(MAGNITUDE_MAX >> MAGNITUDE_BITS)) as u32;
-    let capped = (residual << MAGNITUDE_BITS).min(mean.saturating_mul(6).saturating_add(512));
+    // A mean is below 2^26, so six of it and all differences fit 32 bits.
+    let capped = (residual << MAGNITUDE_BITS).min(mean * 6 + 512);
     let weight = RECIPROCALS
         .get((seen + 2).min(rate) as usize & 31)
         .copied()
         .unwrap_or(0);
-    let step = (i64::from(capped) - i64::from(mean)) * i64::from(weight);
-    let next = i64::from(mean) + (step >> GAIN_BITS);
-    (next.max(1) as u32).min(MAGNITUDE_MAX)
+    let step = (i64::from(capped as i32 - mean as i32) * i64::from(weight)) >> GAIN_BITS;
+    // A mean of two such numbers is below 2^26, too.
+    (mean as i32 + step as i32).max(1) as u32
 }
 
 const fn reciprocals() -> [i32; 32] {

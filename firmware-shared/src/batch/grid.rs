@@ -9,7 +9,11 @@ use super::range_coder::Pipe;
 /// Numbers are `index * num / den`, rounded to the nearest or down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
+    /// What multiples of the odd part of `num` are multiplied with to be divided by it.
+    inverse: i64,
     num: u32,
+    /// The power of two in `num`.
+    twos: u8,
     den: u8,
     /// Added before the division: half of `den` rounds to the nearest, 0 rounds down.
     round: u8,
@@ -31,35 +35,31 @@ const SPELT: u32 = 0;
 
 impl Grid {
     /// Every integer.
-    pub(super) const FINE: Self = Self {
-        num: 1,
-        den: 1,
-        round: 0,
-    };
+    pub(super) const FINE: Self = Self::of(1, 1, 0);
 
     /// Tenths of a knot, as NMEA tells speeds.
-    pub(super) const KNOT_TENTHS: Self = Self {
-        num: 463,
-        den: 9,
-        round: 4,
-    };
+    pub(super) const KNOT_TENTHS: Self = Self::of(463, 9, 4);
+
+    const fn of(num: u32, den: u8, round: u8) -> Self {
+        let twos = num.trailing_zeros();
+        Self {
+            inverse: inverse((num >> twos) as i64),
+            num,
+            twos: twos as u8,
+            den,
+            round,
+        }
+    }
 
     /// Multiples of `step`.
     pub(super) const fn step(step: u32) -> Self {
-        Self {
-            num: if step == 0 { 1 } else { step },
-            den: 1,
-            round: 0,
-        }
+        Self::of(if step == 0 { 1 } else { step }, 1, 0)
     }
 
     fn speed(name: u32) -> Option<Self> {
         let (num, den) = SPEEDS.get(name as usize / 2).copied()?;
-        Some(Self {
-            num,
-            den,
-            round: if name.is_multiple_of(2) { den / 2 } else { 0 },
-        })
+        let round = if name.is_multiple_of(2) { den / 2 } else { 0 };
+        Some(Self::of(num, den, round))
     }
 
     /// The grid of a speed that a receiver made of knots or km/h, if all of these numbers lie on one.
@@ -84,14 +84,7 @@ impl Grid {
     /// The largest step of numbers that are multiples of `step` and of one more.
     #[inline]
     pub(super) fn common_step(step: u64, number: u64) -> u64 {
-        if step == 1 || number == 0 {
-            return step;
-        }
-        // Most numbers are small, and short divisions are quick.
-        if let (Ok(short), Ok(number)) = (u32::try_from(step), u32::try_from(number))
-            && short > 0
-            && number % short == 0
-        {
+        if step == 1 || (step != 0 && number.is_multiple_of(step)) {
             return step;
         }
         let (mut a, mut b) = (number, step);
@@ -113,51 +106,46 @@ impl Grid {
         (self.den == 1 && turn.is_multiple_of(self.num)).then_some(turn / self.num)
     }
 
-    /// The index of a number that lies on the grid.
-    #[inline]
-    pub(super) fn index(self, number: i64) -> i64 {
-        if self.is_fine() {
-            return number;
-        }
-        let num = i64::from(self.num);
+    /// The index of a number that lies on the grid; any index of one that does not.
+    #[inline(always)]
+    pub(super) fn index(&self, number: i64) -> i64 {
         if self.den == 1 {
-            // Most numbers are small, and short divisions are quick.
-            return match i32::try_from(number) {
-                Ok(small) => i64::from(small / self.num.min(i32::MAX as u32) as i32),
-                Err(_) => number / num,
-            };
+            return (number >> self.twos).wrapping_mul(self.inverse);
         }
+        self.index_of_speed(number)
+    }
+
+    #[inline(never)]
+    fn index_of_speed(&self, number: i64) -> i64 {
+        // The nearest index of a rounded number, the next one up of a number rounded down.
+        let up = if self.round == 0 {
+            self.num - 1
+        } else {
+            self.num / 2
+        };
         if let Ok(small @ 0..=SMALL_MAX) = u32::try_from(number) {
-            let up = if self.round == 0 {
-                self.num - 1
-            } else {
-                self.num / 2
-            };
             return i64::from((small * u32::from(self.den) + up) / self.num);
         }
-        // The nearest index of a rounded number, the next one up of a number rounded down.
         let scaled = number.wrapping_mul(i64::from(self.den));
-        let up = if self.round == 0 { num - 1 } else { num / 2 };
-        scaled.wrapping_add(up).div_euclid(num)
+        scaled
+            .wrapping_add(i64::from(up))
+            .div_euclid(i64::from(self.num))
     }
 
     /// The number at an index.
-    #[inline]
-    pub(super) fn number(self, index: i64) -> i64 {
-        if self.is_fine() {
-            return index;
-        }
+    #[inline(always)]
+    pub(super) fn number(&self, index: i64) -> i64 {
         let scaled = index.wrapping_mul(i64::from(self.num));
         if self.den == 1 {
             return scaled;
         }
-        if let Ok(small @ 0..=SMALL_MAX) = u32::try_from(index) {
-            let scaled = small * self.num + u32::from(self.round);
-            return i64::from(scaled / u32::from(self.den));
+        let scaled = scaled.wrapping_add(i64::from(self.round));
+        let den = self.den;
+        match u32::try_from(scaled) {
+            // Most numbers are small, and short divisions are quick.
+            Ok(small) => i64::from(small / u32::from(den)),
+            Err(_) => scaled.div_euclid(i64::from(den)),
         }
-        scaled
-            .wrapping_add(i64::from(self.round))
-            .div_euclid(i64::from(self.den))
     }
 
     /// Codes which grid it is, where this one is usual.
@@ -186,4 +174,15 @@ impl Grid {
             .find(|name| Self::speed(*name) == Some(self))
             .map_or(SPELT, |name| SPEED_FIRST + name)
     }
+}
+
+/// The inverse of an odd number modulo 2^64: each step doubles the bits that are right, from three.
+const fn inverse(odd: i64) -> i64 {
+    let mut inverse = odd;
+    let mut right = 3;
+    while right < i64::BITS {
+        inverse = inverse.wrapping_mul(2_i64.wrapping_sub(odd.wrapping_mul(inverse)));
+        right *= 2;
+    }
+    inverse
 }

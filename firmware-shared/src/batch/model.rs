@@ -87,13 +87,13 @@ impl Model {
         Self { order, numbers }
     }
 
-    /// Codes one row. A writer gives it and its stream, numbered in order of appearance.
+    /// Codes one row. A writer gives it and its stream, numbered in order of appearance; a reader gets it.
     pub(super) fn row<P: Pipe>(
         &mut self,
         pipe: &mut P,
         given: &Reading,
         given_stream: usize,
-    ) -> Result<Reading, Impossible> {
+    ) -> Result<Option<Reading>, Impossible> {
         let (stream, new) = self.order.next(pipe, given, given_stream)?;
         if new {
             stream.field = self.numbers.open(pipe, &stream.key)?;
@@ -105,17 +105,21 @@ impl Model {
                 self.numbers.position(pipe, stream, given, step_ms)?
             }
             (Kind::Position, _) => self.numbers.position(pipe, stream, &NOWHERE, step_ms)?,
-            (kind, value) => self.numbers.number(pipe, stream, kind, raw(value))?,
+            (kind, value) => Some(self.numbers.number(pipe, stream, kind, raw(value))?),
         };
         if pipe.corrupt() {
             return Err(Impossible);
         }
-        Ok(Reading {
+        if !P::READS {
+            let right = stream.key == Key::of(given) && stamp_ms == given.stamp_ms;
+            return if right { Ok(None) } else { Err(Impossible) };
+        }
+        Ok(value.map(|value| Reading {
             stamp_ms,
             sensor: stream.key.sensor,
             score,
             value,
-        })
+        }))
     }
 }
 
@@ -279,10 +283,11 @@ impl Numbers {
         stream: &mut Stream,
         given: &crate::reading::Position,
         step_ms: i64,
-    ) -> Result<Value, Impossible> {
+    ) -> Result<Option<Value>, Impossible> {
         let first = usize::from(stream.field) + 2;
         let fields = self.fields.get_mut(first..).ok_or(Impossible)?;
-        position(pipe, &self.plan.position, fields, stream, given, step_ms).map(Value::Position)
+        let position = position(pipe, &self.plan.position, fields, stream, given, step_ms)?;
+        Ok(position.map(Value::Position))
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Stretch(i32);
 impl Stretch {
     /// At the latitude in 1e-7 degree. It may be kept while a vehicle moves within a batch.
     pub(super) fn at(lat: i32) -> Self {
-        let cosine = sine(i64::from(lat) / 100 + QUARTER).max(COSINE_MIN);
+        let cosine = sine_and_cosine(i64::from(lat) / 100).1.max(COSINE_MIN);
         Self(((1 << 28) / cosine) as i32)
     }
 }
@@ -40,8 +40,9 @@ impl Way {
         let course = i64::from(course);
         // 2^31 mm/s for 200 s in 2^20ths still fits 63 bits.
         let length = ((i64::from(speed_mm_s) * time_ms / 1000) * UNITS_PER_MM_Q20) >> 20;
-        let north = (length * sine(course + QUARTER)) >> 14;
-        let east = (((length * sine(course)) >> 14) * i64::from(stretch.0)) >> 14;
+        let (sine, cosine) = sine_and_cosine(course);
+        let north = (length * cosine) >> 14;
+        let east = (((length * sine) >> 14) * i64::from(stretch.0)) >> 14;
         Self {
             north: narrow(north),
             east: narrow(east),
@@ -53,24 +54,30 @@ fn narrow(value: i64) -> i32 {
     value.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
-/// The sine of an angle in 1e-5 degree, times 2^14, within 2^-12.
-fn sine(angle: i64) -> i64 {
-    let turn = angle.rem_euclid(4 * QUARTER);
-    let (half, sign) = if turn >= 2 * QUARTER {
-        (turn - 2 * QUARTER, -1)
-    } else {
-        (turn, 1)
-    };
-    let rising = if half > QUARTER {
-        2 * QUARTER - half
-    } else {
-        half
-    };
+/// Sine and cosine of an angle in 1e-5 degree, times 2^14, within 2^-12.
+fn sine_and_cosine(angle: i64) -> (i64, i64) {
+    let turn = u32::try_from(angle)
+        .ok()
+        .filter(|turn| *turn < 4 * QUARTER as u32)
+        .unwrap_or_else(|| angle.rem_euclid(4 * QUARTER) as u32);
+    let rest = turn % QUARTER as u32;
+    let (sine, cosine) = (rising_sine(rest), rising_sine(QUARTER as u32 - rest));
+    match turn / QUARTER as u32 {
+        0 => (sine, cosine),
+        1 => (cosine, -sine),
+        2 => (-sine, -cosine),
+        _ => (-cosine, sine),
+    }
+}
+
+/// The sine of an angle of at most a quarter turn.
+#[inline(always)]
+fn rising_sine(angle: u32) -> i64 {
     // z in 0..=1 as 2^14ths of a quarter turn; z (pi/2 - z^2 (0.64211 - z^2 0.07131)).
-    let z = (rising << 14) / QUARTER;
+    let z = ((u64::from(angle) << 14) / QUARTER as u64) as i64;
     let square = (z * z) >> 14;
     let inner = 10_520 - ((square * 1_168) >> 14);
-    sign * ((z * (25_736 - ((square * inner) >> 14))) >> 14)
+    (z * (25_736 - ((square * inner) >> 14))) >> 14
 }
 
 #[cfg(test)]
@@ -81,8 +88,11 @@ mod tests {
     fn the_sine_is_within_a_thousandth_everywhere() {
         for angle in (-72_000_000..72_000_000).step_by(9_973) {
             let truth = (angle as f64 / 1e5).to_radians().sin();
-            let error = sine(angle) as f64 / 16_384.0 - truth;
+            let (sine, cosine) = sine_and_cosine(angle);
+            let error = sine as f64 / 16_384.0 - truth;
             assert!(error.abs() < 1e-3, "sine of {angle}: off by {error}");
+            let error = cosine as f64 / 16_384.0 - (angle as f64 / 1e5).to_radians().cos();
+            assert!(error.abs() < 1e-3, "cosine of {angle}: off by {error}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::motion::{Stretch, Way};
 use super::range_coder::Pipe;
 use super::stream::Stream;
 
-/// Codes a position; `step_ms` is the time since the stream's last one.
+/// Codes a position; `step_ms` is the time since the stream's last one. Returns it where it is read.
 pub(super) fn position<P: Pipe>(
     pipe: &mut P,
     plans: &[ColumnPlan; 10],
@@ -23,7 +23,7 @@ pub(super) fn position<P: Pipe>(
     stream: &mut Stream,
     given: &Position,
     step_ms: i64,
-) -> Result<Position, Impossible> {
+) -> Result<Option<Position>, Impossible> {
     let mut columns = Columns {
         pipe,
         plans: plans.iter(),
@@ -59,12 +59,15 @@ pub(super) fn position<P: Pipe>(
     let louder = unrest + share(lat.louder(), ASTRAY_SHARE);
     let aid = columns.ahead(way.east, stream.way.east, louder);
     let lon = columns.next(Column::Lon, given.lon.0.into(), aid)?;
-    let lat = checked::<i32>(Some(lat.number))?.unwrap_or(0);
+    let lat = i32::try_from(lat.number).map_err(|_| Impossible)?;
     stream.way = way;
     if stream.stretch == Stretch::default() {
         stream.stretch = Stretch::at(lat);
     }
-    Ok(Position {
+    if !P::READS {
+        return Ok(None);
+    }
+    Ok(Some(Position {
         lat: Degrees1e7(lat),
         lon: Degrees1e7(i32::try_from(lon.number).map_err(|_| Impossible)?),
         height: checked::<i32>(height)?.map(Millimetres),
@@ -74,7 +77,7 @@ pub(super) fn position<P: Pipe>(
         dop: checked::<u16>(dop)?.map(DopCenti),
         satellites: checked::<u8>(satellites)?,
         fix: FixKind(u8::try_from(fix).map_err(|_| Impossible)?),
-    })
+    }))
 }
 
 /// The columns of a position that are still to come.

@@ -8,7 +8,7 @@
 //! Writer and reader implement one trait, [`Pipe`]: each step is given the number to write and returns the
 //! number that stands on the wire. The model above it is written once and cannot drift apart from itself.
 
-use super::shape::{ESCAPE, SHAPE_BITS, Shape};
+use super::shape::{ESCAPE, REACH, SHAPE_BITS, Shape};
 
 /// Below this, four bytes move on.
 const RANGE_MIN: u64 = 1 << 32;
@@ -45,26 +45,22 @@ impl Chance {
     }
 }
 
-/// A symbol of a shape, and where in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Symbol {
-    pub(super) place: usize,
-    pub(super) low: u32,
-}
-
 /// More low bits than this are coded apart, so that a unit stays large.
 pub(super) const LOW_BITS_MAX: u32 = 10;
 
 /// One direction of the wire. See the module.
 pub(super) trait Pipe {
+    /// Whether numbers come out of this direction; else they are those that were given.
+    const READS: bool = false;
     /// `value` below `total`, all equally likely; `total` from 1 to 2^16.
     fn even(&mut self, value: u32, total: u32) -> u32;
     /// The low `count` bits of `value`.
     fn bits(&mut self, value: u64, count: u32) -> u64;
     /// A yes or no of this chance.
     fn chance(&mut self, chance: &mut Chance, yes: bool) -> bool;
-    /// A symbol of this shape with its low bits, at most [`LOW_BITS_MAX`]; an escape has none.
-    fn symbol(&mut self, shape: &Shape, given: Symbol, low_bits: u32) -> Symbol;
+    /// A number whose upper bits are a quotient of this shape and whose `low_bits`, at most
+    /// [`LOW_BITS_MAX`], are all equally likely; `None`, an escape, where the quotient is out of reach.
+    fn near(&mut self, shape: &Shape, low_bits: u32, given: i64) -> Option<i64>;
     /// A yes or no that is asked once.
     fn likely(&mut self, eighths: u16, yes: bool) -> bool {
         self.chance(&mut Chance::eighths(eighths), yes)
@@ -73,7 +69,9 @@ pub(super) trait Pipe {
     fn window(&mut self, place: Option<u32>, count: u32) -> Option<u32>;
     /// Told of every residual, for measurements.
     fn note(&mut self, _column: super::Column, _residual: i64) {}
-    /// Whether the numbers handed out cannot have been written.
+    /// Told of every number that was given and what a reader will find in its place.
+    fn found(&mut self, _given: i64, _found: i64) {}
+    /// Whether the numbers handed out cannot have been written, or a reader will not find what was given.
     fn corrupt(&self) -> bool {
         false
     }
@@ -88,6 +86,8 @@ pub(super) struct Writer<'a> {
     low: u64,
     range: u64,
     full: bool,
+    /// Not zero once a reader will not find what was given.
+    astray: i64,
 }
 
 impl<'a> Writer<'a> {
@@ -99,6 +99,7 @@ impl<'a> Writer<'a> {
             low: 0,
             range: u64::MAX,
             full: false,
+            astray: 0,
         }
     }
 
@@ -107,6 +108,15 @@ impl<'a> Writer<'a> {
         let (low, carry) = self.low.overflowing_add(unit.wrapping_mul(u64::from(from)));
         self.low = low;
         self.range = unit.wrapping_mul(u64::from(size));
+        // Apart, so that the many symbols without either keep no registers for them.
+        if carry | (self.range < RANGE_MIN) {
+            self.settle(carry);
+        }
+    }
+
+    /// Carries into what is written, and moves four bytes on where the range has become small.
+    #[inline(never)]
+    fn settle(&mut self, carry: bool) {
         if carry {
             self.carry();
         }
@@ -117,7 +127,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    #[inline]
     fn push(&mut self, word: u32) {
         match self.out.get_mut(self.len..self.len + 4) {
             Some(place) => {
@@ -196,6 +205,16 @@ fn ending(low: u64, range: u64) -> (u64, bool) {
 }
 
 impl Pipe for Writer<'_> {
+    #[inline(always)]
+    fn found(&mut self, given: i64, found: i64) {
+        self.astray |= given ^ found;
+    }
+
+    #[inline(always)]
+    fn corrupt(&self) -> bool {
+        self.astray != 0
+    }
+
     #[inline]
     fn even(&mut self, value: u32, total: u32) -> u32 {
         self.put(value, 1, self.range / u64::from(total.max(1)));
@@ -235,17 +254,30 @@ impl Pipe for Writer<'_> {
         place
     }
 
-    #[inline]
-    fn symbol(&mut self, shape: &Shape, given: Symbol, low_bits: u32) -> Symbol {
-        let (from, size) = shape.span(given.place);
+    #[inline(always)]
+    fn near(&mut self, shape: &Shape, low_bits: u32, given: i64) -> Option<i64> {
         let unit = self.range >> (SHAPE_BITS + low_bits);
-        if given.place == ESCAPE {
-            self.put(from << low_bits, size << low_bits, unit);
-        } else {
-            self.put((from << low_bits) + size * given.low, size, unit);
+        match within_reach(given >> low_bits) {
+            Some(place) => {
+                let (from, size) = shape.span(place);
+                let low = given as u32 & ((1 << low_bits) - 1);
+                self.put((from << low_bits) + size * low, size, unit);
+                Some(given)
+            }
+            None => {
+                let (from, size) = shape.span(ESCAPE);
+                self.put(from << low_bits, size << low_bits, unit);
+                None
+            }
         }
-        given
     }
+}
+
+/// The place of a quotient in its shape; `None` where it is out of reach.
+#[inline(always)]
+fn within_reach(quotient: i64) -> Option<usize> {
+    let place = quotient.wrapping_add(REACH) as u64;
+    (place < ESCAPE as u64).then_some(place as usize)
 }
 
 /// Writes nothing and counts the windows that were missed.
@@ -272,8 +304,8 @@ impl Pipe for Nothing {
         place
     }
 
-    fn symbol(&mut self, _shape: &Shape, given: Symbol, _low_bits: u32) -> Symbol {
-        given
+    fn near(&mut self, _shape: &Shape, low_bits: u32, given: i64) -> Option<i64> {
+        within_reach(given >> low_bits).map(|_| given)
     }
 }
 
@@ -297,8 +329,8 @@ impl Pipe for Observed<'_> {
         place
     }
 
-    fn symbol(&mut self, _shape: &Shape, given: Symbol, _low_bits: u32) -> Symbol {
-        given
+    fn near(&mut self, _shape: &Shape, low_bits: u32, given: i64) -> Option<i64> {
+        within_reach(given >> low_bits).map(|_| given)
     }
 
     fn note(&mut self, column: super::Column, residual: i64) {
@@ -382,6 +414,8 @@ impl<'a> Reader<'a> {
 }
 
 impl Pipe for Reader<'_> {
+    const READS: bool = true;
+
     fn even(&mut self, _value: u32, total: u32) -> u32 {
         let unit = self.range / u64::from(total.max(1));
         let value = self.place(unit, total.max(1));
@@ -429,19 +463,19 @@ impl Pipe for Reader<'_> {
         None
     }
 
-    #[inline]
-    fn symbol(&mut self, shape: &Shape, _given: Symbol, low_bits: u32) -> Symbol {
+    #[inline(always)]
+    fn near(&mut self, shape: &Shape, low_bits: u32, _given: i64) -> Option<i64> {
         let unit = self.range >> (SHAPE_BITS + low_bits);
         let at = self.place(unit, 1 << (SHAPE_BITS + low_bits));
         let place = shape.find(at >> low_bits);
         let (from, size) = shape.span(place);
         if place == ESCAPE {
             self.take(from << low_bits, size << low_bits, unit);
-            return Symbol { place, low: 0 };
+            return None;
         }
         let low = at.wrapping_sub(from << low_bits) / size.max(1);
         self.take((from << low_bits) + size * low, size, unit);
-        Symbol { place, low }
+        Some(((place as i64 - REACH) << low_bits) | i64::from(low))
     }
 
     fn corrupt(&self) -> bool {

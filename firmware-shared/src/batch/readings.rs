@@ -86,7 +86,8 @@ impl<'a> Readings<'a> {
     fn read(&mut self) -> Result<Reading, DecodeError> {
         let index = self.index;
         let reading = self.model.row(&mut self.reader, &NOTHING, 0);
-        let reading = reading.map_err(|_| DecodeError::Payload { index })?;
+        let reading = reading.ok().flatten();
+        let reading = reading.ok_or(DecodeError::Payload { index })?;
         self.index += 1;
         if self.index == self.count && !self.reader.ended() {
             return Err(DecodeError::Ending);

@@ -2,64 +2,132 @@
 //!
 //! Promises: a column that changes is never called constant, a grid holds for every number. Never: needed
 //! by a reader.
+//!
+//! Fits are tried on the first positions of the first receiver: a vehicle has one, and where it has more,
+//! they see the same road.
 
 use crate::reading::Position;
 
-use super::column::{Column, ColumnPlan};
+use super::column::{Column, ColumnPlan, LEANINGS, nearest};
+use super::field::Fit;
 use super::grid::Grid;
 use super::motion::{Stretch, Way};
-use super::position::{presence, raw_of_position};
+use super::position::{leaned, raw_of_position};
 use super::schedule;
 use super::stamp::StampPlan;
 use super::stream::STREAMS_MAX;
-use super::survey::{TRIAL_ROWS, Velocity, plan_changing};
+use super::survey::{Outcome, cheapest, outcome_of};
+
+/// Positions that fits are tried on: enough to tell them apart.
+const TRIAL_ROWS: usize = 20;
+const COLUMNS: usize = Column::OF_POSITION.len();
+/// Place of the first column whose numbers may be multiples of a step.
+const STEPPED: usize = 3;
+/// A full turn in 1e-5 degree.
+const TURN: i64 = 36_000_000;
+
+/// The numbers of a position, one per column; what is not said is as it was.
+type Row = [i64; COLUMNS];
 
 /// Chooses how positions, given with their streams and stamps, are written.
 pub(super) fn plan<'a>(
-    plans: &mut [ColumnPlan; 10],
+    plans: &mut [ColumnPlan; COLUMNS],
     positions: impl Iterator<Item = (u8, u64, &'a Position)> + Clone,
     stamp: &StampPlan,
 ) {
-    let scan = Scan::of(
+    let (scan, trial) = look(positions.clone(), stamp);
+    let speeds = || {
         positions
             .clone()
-            .map(|(stream, _, position)| (stream, position)),
-    );
-    let ways = ways(positions.clone(), stamp);
-    let first: heapless::Vec<(u8, &Position), TRIAL_ROWS> = positions
-        .clone()
-        .take(TRIAL_ROWS)
-        .map(|(stream, _, position)| (stream, position))
-        .collect();
-    let mut velocity = Velocity::Norths(&ways);
-    for (place, column) in plans.iter_mut().zip(Column::OF_POSITION) {
-        if scan.changed >> column as u32 & 1 == 1 {
-            let numbers = first.iter().filter_map(|(stream, position)| {
-                raw_of_position(position, column).map(|number| (*stream, number))
-            });
-            let speeds = || {
-                positions
-                    .clone()
-                    .filter_map(|(_, _, p)| Some(i64::from(p.speed?.0)))
-            };
-            let grid = scan.grid(column, speeds);
-            let turn = column
-                .turn()
-                .filter(|_| scan.turns)
-                .and_then(|turn| grid.steps_in(turn));
-            *place = plan_changing(column, grid, turn.unwrap_or(0), numbers, Some(velocity));
+            .filter_map(|(_, _, p)| Some(i64::from(p.speed?.0)))
+    };
+    let mut lat_fit = 0;
+    for (index, (place, column)) in plans.iter_mut().zip(Column::OF_POSITION).enumerate() {
+        if scan.changed.get(index) == Some(&0) {
+            continue;
         }
-        if column == Column::Lat {
+        let grid = scan.grid(index, column, speeds);
+        let turn = column.turn().filter(|_| scan.turns);
+        let turn = turn.and_then(|turn| grid.steps_in(turn)).unwrap_or(0);
+        let series = trial.series(index, grid, turn);
+        let (fit, outcome) = match column {
+            Column::Lat => cheapest(
+                (0..LEANINGS.len()).map(|fit| (fit, trial.place(&series, fit, |way| way.north))),
+            ),
             // Both coordinates of a vehicle follow its velocity alike.
-            velocity = Velocity::Easts(&ways, place.fit);
+            Column::Lon => (lat_fit, trial.place(&series, lat_fit, |way| way.east)),
+            _ => cheapest(
+                column
+                    .law()
+                    .fits
+                    .iter()
+                    .map(|fit| outcome_of(&series, *fit))
+                    .enumerate(),
+            ),
+        };
+        if column == Column::Lat {
+            lat_fit = fit;
+        }
+        *place = ColumnPlan {
+            constant: false,
+            fit: fit as u8,
+            turn,
+            scale: outcome.scale(),
+            grid,
+        };
+    }
+}
+
+/// One pass over all positions.
+fn look<'a>(
+    positions: impl Iterator<Item = (u8, u64, &'a Position)>,
+    stamp: &StampPlan,
+) -> (Scan, Trial) {
+    let mut scan = Scan {
+        changed: [0; COLUMNS],
+        steps: [0; 5],
+        turns: true,
+    };
+    let mut trial = Trial::default();
+    let mut before = heapless::Vec::<(u8, Row), STREAMS_MAX>::new();
+    let mut first_receiver = None;
+    for (stream, stamp_ms, position) in positions {
+        let known = before.iter_mut().find(|(known, _)| *known == stream);
+        let row = match known {
+            Some((_, before)) => {
+                let row = row(position, before);
+                scan.compare(before, &row);
+                *before = row;
+                row
+            }
+            None => {
+                let row = row(position, &[0; COLUMNS]);
+                // There is room for every stream.
+                let _room = before.push((stream, row));
+                row
+            }
+        };
+        scan.take(&row);
+        if *first_receiver.get_or_insert(stream) == stream {
+            trial.take(stamp, stamp_ms, position, row);
         }
     }
+    (scan, trial)
+}
+
+#[inline(always)]
+fn row(position: &Position, before: &Row) -> Row {
+    let mut row = *before;
+    for (number, column) in row.iter_mut().zip(Column::OF_POSITION) {
+        *number = raw_of_position(position, column).unwrap_or(*number);
+    }
+    row
 }
 
 /// What one pass over all positions tells.
 struct Scan {
-    /// One bit for each column that changes.
-    changed: u32,
+    /// Not zero for each column that changes.
+    changed: Row,
     /// The largest steps of accuracy, dilution, speed, course and height; 0 where all is zero.
     steps: [u64; 5],
     /// All courses lie within one turn.
@@ -67,100 +135,98 @@ struct Scan {
 }
 
 impl Scan {
-    fn of<'a>(positions: impl Iterator<Item = (u8, &'a Position)>) -> Self {
-        let mut scan = Self {
-            changed: 0,
-            steps: [0; 5],
-            turns: true,
-        };
-        let mut before = [None::<&Position>; STREAMS_MAX];
-        for (stream, position) in positions {
-            let Some(before) = before.get_mut(usize::from(stream)) else {
-                continue;
-            };
-            if let Some(before) = before.replace(position) {
-                scan.changed |= changes(before, position);
-            }
-            let steps = scan.steps.iter_mut().zip(stepped(position));
-            steps.for_each(|(step, number)| *step = Grid::common_step(*step, number));
-            scan.turns &= position
-                .course
-                .is_none_or(|course| (0..36_000_000).contains(&course.0));
+    #[inline(always)]
+    fn compare(&mut self, before: &Row, after: &Row) {
+        for ((changed, before), after) in self.changed.iter_mut().zip(before).zip(after) {
+            *changed |= before ^ after;
         }
-        scan
     }
 
-    fn grid<I: Iterator<Item = i64>>(&self, column: Column, speeds: impl Fn() -> I) -> Grid {
-        let [accuracy, dop, speed, course, height] = self.steps;
-        let step = match column {
-            Column::Accuracy => accuracy,
-            Column::Dop => dop,
-            Column::Speed => speed,
-            Column::Course => course,
-            Column::Height => height,
-            _ => 1,
-        };
-        let grid = Grid::step(u32::try_from(step).unwrap_or(1));
-        if column == Column::Speed && step == 1 {
+    #[inline(always)]
+    fn take(&mut self, row: &Row) {
+        let [_, _, _, accuracy, dop, speed, course, height, ..] = *row;
+        let stepped = [accuracy, dop, speed, course, height];
+        for (step, number) in self.steps.iter_mut().zip(stepped) {
+            *step = Grid::common_step(*step, number.unsigned_abs());
+        }
+        self.turns &= (0..TURN).contains(&course);
+    }
+
+    fn grid<I: Iterator<Item = i64>>(
+        &self,
+        index: usize,
+        column: Column,
+        speeds: impl Fn() -> I,
+    ) -> Grid {
+        let step = index
+            .checked_sub(STEPPED)
+            .and_then(|index| self.steps.get(index));
+        let grid = step.map_or(Grid::FINE, |step| {
+            Grid::step(u32::try_from(*step).unwrap_or(1))
+        });
+        if column == Column::Speed && grid.is_fine() {
             return Grid::of_speeds(speeds).unwrap_or(grid);
         }
         grid
     }
 }
 
-/// The magnitudes that may be multiples of a step; zero, which is a multiple of any, where there is none.
-fn stepped(position: &Position) -> [u64; 5] {
-    [
-        position.h_acc.map_or(0, |n| u64::from(n.0)),
-        position.dop.map_or(0, |n| u64::from(n.0)),
-        position.speed.map_or(0, |n| u64::from(n.0.unsigned_abs())),
-        position.course.map_or(0, |n| u64::from(n.0.unsigned_abs())),
-        position.height.map_or(0, |n| u64::from(n.0.unsigned_abs())),
-    ]
+/// The first positions of the first receiver, and where its velocity leads.
+#[derive(Default)]
+struct Trial {
+    rows: heapless::Vec<Row, TRIAL_ROWS>,
+    ways: heapless::Vec<Way, TRIAL_ROWS>,
+    last_ms: u64,
+    stretch: Stretch,
 }
 
-/// One bit for each column that is not as before. What was not there before may differ from what was
-/// before that.
-fn changes(before: &Position, after: &Position) -> u32 {
-    let bit = |changed: bool, column: Column| u32::from(changed) << column as u32;
-    bit(presence(before) != presence(after), Column::Presence)
-        | bit(before.fix != after.fix, Column::Fix)
-        | bit(
-            changed(before.satellites, after.satellites),
-            Column::Satellites,
-        )
-        | bit(changed(before.h_acc, after.h_acc), Column::Accuracy)
-        | bit(changed(before.dop, after.dop), Column::Dop)
-        | bit(changed(before.speed, after.speed), Column::Speed)
-        | bit(changed(before.course, after.course), Column::Course)
-        | bit(changed(before.height, after.height), Column::Height)
-        | bit(before.lat != after.lat, Column::Lat)
-        | bit(before.lon != after.lon, Column::Lon)
-}
-
-fn changed<T: PartialEq>(before: Option<T>, after: Option<T>) -> bool {
-    after.is_some() && before != after
-}
-
-/// Where the velocity of the first positions leads.
-fn ways<'a>(
-    positions: impl Iterator<Item = (u8, u64, &'a Position)>,
-    stamp: &StampPlan,
-) -> heapless::Vec<Way, TRIAL_ROWS> {
-    let mut before = [None; STREAMS_MAX];
-    let mut ways = heapless::Vec::new();
-    for (stream, stamp_ms, position) in positions.take(TRIAL_ROWS) {
-        let Some(before) = before.get_mut(usize::from(stream)) else {
-            continue;
-        };
-        let (last_ms, stretch) = before.unwrap_or_else(|| (stamp_ms, Stretch::at(position.lat.0)));
-        *before = Some((stamp_ms, stretch));
-        let step_ms = schedule::without_jitter(stamp, stamp_ms.wrapping_sub(last_ms) as i64);
+impl Trial {
+    #[inline(always)]
+    fn take(&mut self, stamp: &StampPlan, stamp_ms: u64, position: &Position, row: Row) {
+        if self.rows.is_empty() {
+            self.last_ms = stamp_ms;
+            self.stretch = Stretch::at(position.lat.0);
+        }
+        if self.rows.push(row).is_err() {
+            return;
+        }
+        let step_ms = schedule::without_jitter(stamp, stamp_ms.wrapping_sub(self.last_ms) as i64);
+        self.last_ms = stamp_ms;
         let way = match (position.speed, position.course) {
-            (Some(speed), Some(course)) => Way::of(speed.0, course.0, stretch, step_ms),
+            (Some(speed), Some(course)) => Way::of(speed.0, course.0, self.stretch, step_ms),
             _ => Way::default(),
         };
-        let _room_for_the_rows_taken = ways.push(way);
+        // There are as many as rows.
+        let _room = self.ways.push(way);
     }
-    ways
+
+    /// The indices on the grid of the numbers of one column; one that jumps by more than half a turn goes
+    /// the shorter way.
+    fn series(&self, index: usize, grid: Grid, turn: u32) -> heapless::Vec<i64, TRIAL_ROWS> {
+        let numbers = self.rows.iter().filter_map(|row| row.get(index));
+        let mut series: heapless::Vec<i64, TRIAL_ROWS> =
+            numbers.map(|number| grid.index(*number)).collect();
+        let mut before = None;
+        for number in series.iter_mut().filter(|_| turn > 0) {
+            if let Some(before) = before {
+                *number = before + nearest(*number - before, i64::from(turn));
+            }
+            before = Some(*number);
+        }
+        series
+    }
+
+    /// What one of the fits of latitude and longitude makes of a series.
+    fn place(&self, series: &[i64], fit: usize, way: impl Fn(&Way) -> i32) -> Outcome {
+        let Some(leaning) = LEANINGS.get(fit).copied().flatten() else {
+            return outcome_of(series, Fit::SECOND_DIFFERENCE);
+        };
+        let mut outcome = Outcome::default();
+        let numbers = series.iter().zip(series.iter().skip(1));
+        let ways = self.ways.iter().zip(self.ways.iter().skip(1));
+        for ((last, number), (way_before, now)) in numbers.zip(ways) {
+            outcome.add(number - last - leaned(way(now), way(way_before), leaning));
+        }
+        outcome
+    }
 }

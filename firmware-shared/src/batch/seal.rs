@@ -161,13 +161,17 @@ fn surveyed(readings: &[Reading]) -> Result<Survey, SealError> {
     Survey::of(readings).map_err(|at| SealError::TooManySensors { index: at.index })
 }
 
-fn write<P: Pipe>(pipe: &mut P, survey: Survey, readings: &[Reading]) -> Result<(), SealError> {
+/// Codes readings by a plan that was made for them.
+pub(super) fn write<P: Pipe>(
+    pipe: &mut P,
+    survey: Survey,
+    readings: &[Reading],
+) -> Result<(), SealError> {
     let mut model = Model::begin(pipe, survey.plan, survey.base_ms);
     for (index, (reading, stream)) in readings.iter().zip(&survey.streams).enumerate() {
-        let written = model.row(pipe, reading, usize::from(*stream));
-        if written.as_ref() != Ok(reading) {
-            return Err(SealError::Defect { index });
-        }
+        model
+            .row(pipe, reading, usize::from(*stream))
+            .map_err(|_| SealError::Defect { index })?;
     }
     Ok(())
 }

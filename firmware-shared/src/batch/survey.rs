@@ -5,12 +5,10 @@
 
 use crate::reading::{Kind, Reading, Value};
 
-use super::column::{Column, ColumnPlan, LEANINGS, nearest};
+use super::column::{Column, ColumnPlan};
 use super::field::{FRACTION_BITS, Fit, SEEN_MAX};
 use super::grid::Grid;
 use super::model::{FIELDS_MAX, Plan, raw};
-use super::motion::Way;
-use super::position::leaned;
 use super::receivers;
 use super::schedule;
 use super::shape::MAGNITUDE_BITS;
@@ -106,7 +104,7 @@ fn cycle(streams: &[u8]) -> u8 {
 }
 
 /// Rows that fits are tried on: enough to tell them apart.
-pub(super) const TRIAL_ROWS: usize = 32;
+const TRIAL_ROWS: usize = 32;
 
 /// One column of one kind: its first numbers and their streams.
 struct Series {
@@ -134,24 +132,6 @@ impl Series {
             .map(|stream| usize::from(*stream))
             .zip(self.numbers.iter().copied())
     }
-
-    /// Puts indices of the grid in place of the numbers; a number that jumps by more than half a turn goes
-    /// the shorter way.
-    fn put_on(&mut self, grid: Grid, turn: u32) {
-        if grid == Grid::FINE && turn == 0 {
-            return;
-        }
-        let mut before = [None; STREAMS_MAX];
-        for (number, stream) in self.numbers.iter_mut().zip(&self.streams) {
-            *number = grid.index(*number);
-            let Some(before) = before.get_mut(usize::from(*stream)) else {
-                continue;
-            };
-            if let Some(before) = before.replace(*number).filter(|_| turn > 0) {
-                *number = before + nearest(*number - before, i64::from(turn));
-            }
-        }
-    }
 }
 
 fn plan_kind(plan: &mut Plan, kind: Kind, readings: &[Reading], streams: &[u8]) {
@@ -177,15 +157,6 @@ fn plan_kind(plan: &mut Plan, kind: Kind, readings: &[Reading], streams: &[u8]) 
     receivers::plan(&mut plan.position, positions, &plan.stamp);
 }
 
-/// What is known of the velocity when a column is looked at.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Velocity<'a> {
-    /// The ways, for latitudes.
-    Norths(&'a [Way]),
-    /// The ways, for longitudes, and the fit that latitudes have settled.
-    Easts(&'a [Way], u8),
-}
-
 /// Whether every number is its stream's first (or zero, where the column starts so).
 fn is_constant(mut numbers: impl Iterator<Item = (u8, i64)>, column: Column) -> bool {
     let mut firsts = [column.starts_at_zero().then_some(0); STREAMS_MAX];
@@ -206,59 +177,19 @@ fn plan_column(column: Column, numbers: impl Iterator<Item = (u8, i64)> + Clone)
     } else {
         Grid::FINE
     };
-    plan_changing(column, grid, 0, numbers, None)
-}
-
-/// The plan of a column that is not constant.
-pub(super) fn plan_changing(
-    column: Column,
-    grid: Grid,
-    turn: u32,
-    numbers: impl Iterator<Item = (u8, i64)>,
-    velocity: Option<Velocity<'_>>,
-) -> ColumnPlan {
-    let mut series = Series::of(numbers);
-    series.put_on(grid, turn);
-    let (fit, outcome) = best_fit(&series, column, velocity);
-    let scale = outcome.scale();
+    let series = Series::of(numbers.map(|(stream, number)| (stream, grid.index(number))));
+    let outcomes = fits_of(&series, column);
+    let (fit, outcome) = cheapest(outcomes.into_iter().enumerate());
     ColumnPlan {
         constant: false,
         fit: fit as u8,
-        turn,
-        scale,
+        turn: 0,
+        scale: outcome.scale(),
         grid,
     }
 }
 
-/// The best fit of a column, or the settled one.
-fn best_fit(series: &Series, column: Column, velocity: Option<Velocity<'_>>) -> (usize, Outcome) {
-    let fits = column.law().fits;
-    let one = |(fit, of): (usize, &Fit)| {
-        let outcome = match (LEANINGS.get(fit).copied().flatten(), velocity) {
-            (Some(leaning), Some(Velocity::Norths(ways))) => {
-                fit_of_ways(series, ways.iter().map(|way| way.north), leaning)
-            }
-            (Some(leaning), Some(Velocity::Easts(ways, _))) => {
-                fit_of_ways(series, ways.iter().map(|way| way.east), leaning)
-            }
-            _ => {
-                let [outcome, ..] = fits_of(series, &[*of], column);
-                outcome
-            }
-        };
-        (fit, outcome)
-    };
-    match (column, velocity) {
-        (Column::Lon, Some(Velocity::Easts(_, settled))) => {
-            let settled = usize::from(settled);
-            one((settled, fits.get(settled).unwrap_or(&Fit::LAST)))
-        }
-        (Column::Lat | Column::Lon, _) => cheapest(fits.iter().enumerate().map(one)),
-        _ => cheapest(fits_of(series, fits, column).into_iter().enumerate()),
-    }
-}
-
-fn cheapest(outcomes: impl Iterator<Item = (usize, Outcome)>) -> (usize, Outcome) {
+pub(super) fn cheapest(outcomes: impl Iterator<Item = (usize, Outcome)>) -> (usize, Outcome) {
     // Fits that were not tried have seen nothing.
     let tried = outcomes.filter(|(_, outcome)| outcome.count > 0);
     tried
@@ -268,7 +199,7 @@ fn cheapest(outcomes: impl Iterator<Item = (usize, Outcome)>) -> (usize, Outcome
 
 /// How well a fit foretells a series.
 #[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
+pub(super) struct Outcome {
     /// Half octaves of all residuals.
     cost: u64,
     count: u64,
@@ -276,7 +207,7 @@ struct Outcome {
 
 impl Outcome {
     #[inline]
-    fn add(&mut self, residual: i64) {
+    pub(super) fn add(&mut self, residual: i64) {
         // Sixteenths of the magnitude, and a half more: a residual of zero costs, too.
         let magnitude = (residual.unsigned_abs() << 4) | 8;
         let octave = magnitude.ilog2();
@@ -286,7 +217,7 @@ impl Outcome {
 
     /// The scale of the mean magnitude. Gaps and jumps weigh little in the mean of half octaves, which lies
     /// about one below that of the mean.
-    fn scale(&self) -> u8 {
+    pub(super) fn scale(&self) -> u8 {
         let mean = (self.cost / self.count.max(1)) as u32;
         ColumnPlan::scale_of_half_octaves(mean + 1 + 2 * (MAGNITUDE_BITS - 4))
     }
@@ -296,7 +227,8 @@ impl Outcome {
 const FITS_MAX: usize = 4;
 
 /// How well each of the fits foretells the series, in one pass.
-fn fits_of(series: &Series, fits: &[Fit], column: Column) -> [Outcome; FITS_MAX] {
+fn fits_of(series: &Series, column: Column) -> [Outcome; FITS_MAX] {
+    let fits = column.law().fits;
     let mut outcomes = [Outcome::default(); FITS_MAX];
     let mut trials = heapless::Vec::<Trial, STREAMS_MAX>::new();
     let start = Trial::new(column.starts_at_zero());
@@ -337,17 +269,24 @@ impl Trial {
     }
 }
 
-fn fit_of_ways(series: &Series, ways: impl Iterator<Item = i32>, leaning: i64) -> Outcome {
+/// How well a fit foretells the series of one stream.
+pub(super) fn outcome_of(series: &[i64], fit: Fit) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut before = [None; STREAMS_MAX];
-    for ((stream, number), way) in series.rows().zip(ways) {
-        let Some(before) = before.get_mut(stream) else {
-            continue;
-        };
-        if let Some((last, way_before)) = *before {
-            outcome.add(number - last - leaned(way, way_before, leaning));
+    let Some((first, rest)) = series.split_first() else {
+        return outcome;
+    };
+    if fit == Fit::LAST {
+        let mut last = first;
+        for number in rest {
+            outcome.add(number.wrapping_sub(*last));
+            last = number;
         }
-        *before = Some((number, way));
+        return outcome;
+    }
+    let mut line = (first << FRACTION_BITS, 0);
+    for (number, seen) in rest.iter().zip(2..) {
+        outcome.add(number.wrapping_sub(fit.expected(line)));
+        line = fit.follow(line, seen, *number);
     }
     outcome
 }

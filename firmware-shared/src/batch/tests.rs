@@ -610,3 +610,31 @@ const NOWHERE: Position = Position {
     satellites: None,
     fix: FixKind(0),
 };
+
+#[test]
+fn a_plan_that_loses_a_reading_is_a_defect_and_names_the_reading() {
+    let still = [
+        temperature(0, 1, 100),
+        temperature(1_000, 1, 100),
+        temperature(2_000, 1, 100),
+    ];
+    let mut moved = still;
+    moved[2].value = Value::Temperature(Celsius128(101));
+    let mut coarse = [
+        temperature(0, 1, 64),
+        temperature(1_000, 1, 128),
+        temperature(2_000, 1, 256),
+    ];
+    for (planned, given, index) in [(still, moved, 2), (coarse, still, 0)] {
+        let mut out = [0; 512];
+        let mut writer = super::range_coder::Writer::new(&mut out, 0);
+        let survey = super::survey::Survey::of(&planned).unwrap();
+        let written = super::seal::write(&mut writer, survey, &given);
+        assert_eq!(written, Err(SealError::Defect { index }));
+    }
+    coarse[1].stamp_ms += 1;
+    let mut out = [0; 512];
+    let mut writer = super::range_coder::Writer::new(&mut out, 0);
+    let survey = super::survey::Survey::of(&coarse).unwrap();
+    assert_eq!(super::seal::write(&mut writer, survey, &coarse), Ok(()));
+}
