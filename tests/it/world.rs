@@ -163,17 +163,7 @@ impl World {
     }
 
     /// A clean stop of every vehicle, and a centre in which every number is accounted for.
-    ///
-    /// A clean stop leaves what its few seconds did not suffice for to the next process, so that one has
-    /// its turn when the first look finds a gap.
     pub(crate) fn stop_and_verify(&mut self) -> anyhow::Result<serde_json::Value> {
-        self.stop()?;
-        let look = || Ok(Some(self.centre.verify()?).filter(|(_, clean)| *clean));
-        let first = wait::until("verify finds nothing wrong", PATIENCE / 6, look);
-        if let Ok((report, _)) = first {
-            return Ok(report);
-        }
-        self.start()?;
         self.stop()?;
         self.verify()
     }
