@@ -3,7 +3,7 @@
 
 use firmware_shared::alert::{Alert, AlertState, Severity};
 use firmware_shared::batch::{self, CodecId, Header, SealParams};
-use firmware_shared::catalogue::{Catalogue, SensorEntry};
+use firmware_shared::catalogue::{Catalogue, Details, SensorDetail, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::{
     Ack, AckEntry, Anchors, Birth, Losses, MESSAGE_LEN_MAX, Message, MessageKind, Nack, OpenEpoch,
@@ -110,6 +110,7 @@ pub(crate) fn opening(stream: StreamId, boot_id: BootId) -> Vec<u8> {
         boot_id,
         software: "1.0.0".try_into().unwrap(),
         catalogue: catalogue(),
+        details: details(),
     };
     let payload: Vec<u8> = postcard_bytes(&opening);
     opaque(stream, 0, CodecId::OPENING, &payload)
@@ -131,6 +132,16 @@ pub(crate) fn catalogue() -> Catalogue {
         period_ms: 1_000,
     }])
     .unwrap()
+}
+
+pub(crate) fn details() -> Details {
+    let detail = SensorDetail {
+        index: 1,
+        compartment: "rear".try_into().unwrap(),
+        // 2027-01-04
+        calibration_until_day: Some(20_822),
+    };
+    Details([detail].into_iter().collect())
 }
 
 pub(crate) fn message(message: &impl Message) -> Vec<u8> {
@@ -194,6 +205,7 @@ pub(crate) fn birth(
         software: "1.0.0".try_into().unwrap(),
         catalogue: catalogue(),
         epochs: epochs.into_iter().collect(),
+        details: details(),
     }
 }
 

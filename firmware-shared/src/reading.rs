@@ -228,6 +228,8 @@ impl FaultKind {
     pub const SILENT: Self = Self(13);
     /// The part refused its configuration.
     pub const CONFIGURATION: Self = Self(14);
+    /// The wires of a probe are open (code 1) or shorted (code 2).
+    pub const WIRE: Self = Self(15);
 
     /// The name in databases and JSON.
     #[must_use]
@@ -247,6 +249,7 @@ impl FaultKind {
             Self::NO_FIX => "no_fix",
             Self::SILENT => "silent",
             Self::CONFIGURATION => "configuration",
+            Self::WIRE => "wire",
             _ => "unknown",
         }
     }

@@ -11,6 +11,8 @@ use firmware_shared::id::SeqRange;
 use firmware_shared::reading::Reading;
 use firmware_shared::time::TimeAnchor;
 
+use crate::sample::BusReport;
+
 /// The most readings between the samplers and the pipeline: over a minute of 60 sensors at 1 Hz, longer
 /// than a slow flash card holds up an fsync, in less than half a megabyte.
 pub const QUEUE_COUNT_MAX: usize = 4096;
@@ -27,6 +29,8 @@ pub enum Sampled {
     },
     /// What a receiver knows about UTC.
     Anchor(TimeAnchor),
+    /// How a bus is.
+    Bus(BusReport),
 }
 
 /// What became of a reading.
@@ -96,6 +100,15 @@ impl Issuer {
         lock(&self.desk)
             .sender
             .try_send(Sampled::Anchor(anchor))
+            .is_ok()
+    }
+
+    /// Says how a bus is; whether there was room for it.
+    #[must_use]
+    pub fn bus(&self, report: BusReport) -> bool {
+        lock(&self.desk)
+            .sender
+            .try_send(Sampled::Bus(report))
             .is_ok()
     }
 }

@@ -214,6 +214,7 @@ impl Core {
             device: device.clone(),
             epoch,
             catalogue: Box::new(opening.catalogue.clone()),
+            details: Box::new(opening.details.clone()),
         });
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! judgement (duplicate, clash, loss) in a sink.
 
 use firmware_shared::alert::Alert;
-use firmware_shared::catalogue::Catalogue;
+use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::have_set::UnboundedHaveSet;
 use firmware_shared::id::{DeviceId, Epoch, SeqRange, StreamId};
 use firmware_shared::reading::Reading;
@@ -211,6 +211,7 @@ pub(crate) enum Write {
         device: DeviceId,
         epoch: Epoch,
         catalogue: Box<Catalogue>,
+        details: Box<Details>,
     },
     /// What is known about a device.
     Device {

@@ -127,6 +127,7 @@ impl Core {
                 device: device.clone(),
                 epoch: birth.epoch,
                 catalogue: Box::new(birth.catalogue.clone()),
+                details: Box::new(birth.details.clone()),
             });
         }
         self.seen(publish, device, Some(Link::Up))

@@ -86,7 +86,8 @@ fn one(
             device,
             epoch,
             catalogue: entries,
-        } => facts::catalogue(connection, device, *epoch, entries),
+            details,
+        } => facts::catalogue(connection, device, *epoch, entries, details),
         Write::Device { device: id, record } => facts::device(connection, id, record),
         Write::Anchor {
             device,

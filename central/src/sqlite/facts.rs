@@ -2,7 +2,7 @@
 //!
 //! Promises: the last word stays, a reported next number only rises. Never: a commit, a swallowed error.
 
-use firmware_shared::catalogue::Catalogue;
+use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::id::{DeviceId, Epoch, SeqRange};
 use firmware_shared::time::{BootId, TimeAnchor};
 use rusqlite::{Connection, params};
@@ -129,13 +129,15 @@ pub(super) fn catalogue(
     device: &DeviceId,
     epoch: Epoch,
     entries: &Catalogue,
+    details: &Details,
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO catalogues (device, epoch, sensor, name, kind, unit, role,
-             calibration, period_ms, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             calibration, period_ms, version, compartment, calibration_until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, date(?12 * 86400, 'unixepoch'))",
     )?;
     for sensor in &entries.sensors {
+        let detail = details.sensor(sensor.index);
         insert.execute(params![
             device.as_str(),
             number(epoch.number()),
@@ -147,6 +149,8 @@ pub(super) fn catalogue(
             sensor.calibration,
             sensor.period_ms,
             entries.version,
+            detail.map_or("", |detail| detail.compartment.as_str()),
+            detail.and_then(|detail| detail.calibration_until_day),
         ])?;
     }
     Ok(())

@@ -74,7 +74,7 @@ fn a_later_version_and_another_program_are_refused_untouched() {
     let before = schema_of(&path);
     let error = Sqlite::open(&path, 1, 1).unwrap_err().to_string();
     assert!(
-        error.contains("schema version 99") && error.contains('2'),
+        error.contains("schema version 99") && error.contains(&schema::VERSION.to_string()),
         "{error}"
     );
     assert_eq!(schema_of(&path), before);
@@ -267,5 +267,20 @@ fn bulk_rows_per_second() {
         "{rows} rows in {took_ms} ms: {} rows/s, {:.1} B per row in the file",
         rows * 1_000 / took_ms.max(1),
         bytes as f64 / rows as f64
+    );
+}
+
+#[test]
+fn the_catalogue_says_where_a_sensor_sits_and_until_when_its_calibration_counts() {
+    let mut desk = Desk::new();
+    desk.give(Leaf::Health, &opening(stream(1, Lane::Health), boot(1)));
+    assert_eq!(
+        desk.column("SELECT compartment || ' ' || calibration_until FROM catalogues"),
+        ["rear 2027-01-04"]
+    );
+    desk.give(Leaf::Telemetry, &frame(stream(1, T), 0, 1));
+    assert_eq!(
+        desk.value("SELECT compartment FROM readings_named WHERE lane = 'telemetry'"),
+        "rear"
     );
 }

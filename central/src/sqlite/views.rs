@@ -82,7 +82,7 @@ fn readings() -> String {
 }
 
 fn named() -> String {
-    "CREATE VIEW readings_named AS SELECT r.*, c.name, c.role FROM readings AS r \
+    "CREATE VIEW readings_named AS SELECT r.*, c.name, c.role, c.compartment FROM readings AS r \
      LEFT JOIN catalogues AS c \
      ON c.device = r.device AND c.epoch = r.epoch AND c.sensor = r.sensor"
         .to_owned()

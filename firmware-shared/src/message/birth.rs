@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Message;
 use super::MessageKind;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Details};
 use crate::id::{DeviceId, Epoch, Lane, SeqRange};
 use crate::time::BootId;
 
@@ -40,6 +40,9 @@ pub struct Birth {
     pub catalogue: Catalogue,
     /// The current epoch and the older ones that still hold something.
     pub epochs: heapless::Vec<OpenEpoch, EPOCHS_MAX>,
+    /// More about the sensors.
+    #[serde(skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }
 
 /// An epoch of which the device still holds records, or its current one.
@@ -77,4 +80,7 @@ pub struct Opening {
     pub software: SoftwareVersion,
     /// What the sensor indices mean.
     pub catalogue: Catalogue,
+    /// More about the sensors.
+    #[serde(skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }

@@ -69,7 +69,13 @@ fn the_largest_messages_fit() {
         calibration: i32::MIN,
         period_ms: u32::MAX,
     };
-    let catalogue = crate::catalogue::Catalogue::new((0..64).map(sensor)).unwrap();
+    let detail = |index| crate::catalogue::SensorDetail {
+        index,
+        compartment: text.clone(),
+        calibration_until_day: Some(i32::MIN),
+    };
+    let details = crate::catalogue::Details((0..64).map(detail).collect());
+    let catalogue = crate::catalogue::Catalogue::described((0..64).map(sensor), &details).unwrap();
     let epoch = Epoch::from_random(u64::MAX);
     let lane = |lane| OpenLane {
         lane,
@@ -93,6 +99,7 @@ fn the_largest_messages_fit() {
         software: text,
         catalogue,
         epochs: core::iter::repeat_n(open, EPOCHS_MAX).collect(),
+        details,
     };
     assert_eq!(Birth::decode(&encoded(&birth)).unwrap(), birth);
 

@@ -5,7 +5,7 @@
 //! CHANGELOG.md says so.
 
 use firmware_shared::alert::{Alert, AlertState, Severity};
-use firmware_shared::catalogue::{Catalogue, SensorEntry};
+use firmware_shared::catalogue::{Catalogue, Details, SensorDetail, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::{
     Ack, AckEntry, Anchors, Birth, Goodbye, LaneNext, Loss, LossReason, Losses, MESSAGE_LEN_MAX,
@@ -83,6 +83,7 @@ fn birth() {
         software: "0.1.0".try_into().unwrap(),
         catalogue: catalogue(),
         epochs: [open].into_iter().collect(),
+        details: Details::default(),
     };
     check(
         &birth,
@@ -96,12 +97,35 @@ fn opening() {
         boot_id: BOOT,
         software: "0.1.0".try_into().unwrap(),
         catalogue: catalogue(),
+        details: Details::default(),
     };
     let mut out = [0; 256];
     let bytes = postcard::to_slice(&opening, &mut out).unwrap();
     assert_eq!(
         hex(bytes),
         "b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b005302e312e30fbb4b1be0d010305636172676f0001046c6f616409e807"
+    );
+    assert_eq!(postcard::from_bytes::<Opening>(bytes), Ok(opening));
+}
+
+#[test]
+fn details_stand_behind_everything_that_earlier_readers_know() {
+    let detail = SensorDetail {
+        index: 3,
+        compartment: "rear".try_into().unwrap(),
+        calibration_until_day: Some(20_822),
+    };
+    let opening = Opening {
+        boot_id: BOOT,
+        software: "0.1.0".try_into().unwrap(),
+        catalogue: catalogue(),
+        details: Details([detail].into_iter().collect()),
+    };
+    let mut out = [0; 256];
+    let bytes = postcard::to_slice(&opening, &mut out).unwrap();
+    assert_eq!(
+        hex(bytes),
+        "b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b005302e312e30fbb4b1be0d010305636172676f0001046c6f616409e8070103047265617201acc502"
     );
     assert_eq!(postcard::from_bytes::<Opening>(bytes), Ok(opening));
 }

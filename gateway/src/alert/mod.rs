@@ -5,6 +5,7 @@
 //! and not as a process alert; a flapping condition is told at most once an hour after its first return.
 //! Never: a clock, a queue, an alert that waits for telemetry.
 
+mod bus;
 mod condition;
 mod entry;
 mod sensor;
@@ -17,6 +18,7 @@ use firmware_shared::id::{DeviceId, Epoch};
 use firmware_shared::reading::Reading;
 use firmware_shared::time::TimeAnchor;
 
+use bus::BusWatch;
 pub use condition::{Change, Condition, Level, RERAISE_MS_MIN, Rule};
 use entry::Entry;
 use sensor::{CONDITIONS_PER_SENSOR, SensorWatch};
@@ -24,7 +26,8 @@ use voice::{Saying, Voice};
 pub use voice::{to_json, utc_text};
 
 use crate::clock::Now;
-use crate::config::{GATEWAY_SENSOR_NAME, SensorConfig};
+use crate::config::{BusConfig, GATEWAY_SENSOR_NAME, SensorConfig};
+use crate::sample::BusReport;
 use crate::score::Verdict;
 
 /// An event of the gateway itself that nobody calls off is over after so long without another one, ms.
@@ -74,6 +77,7 @@ struct Standing {
 pub struct AlertDesk {
     voice: Voice,
     sensors: Vec<SensorWatch>,
+    buses: Vec<BusWatch>,
     gateway: BTreeMap<&'static str, Standing>,
 }
 
@@ -89,14 +93,35 @@ impl AlertDesk {
         Self {
             voice: Voice::new(device, epoch),
             sensors: sensors.into_iter().map(watch).collect(),
+            buses: Vec::new(),
             gateway: BTreeMap::new(),
         }
     }
 
-    /// The most conditions that this many sensors and the gateway itself can have.
+    /// The same with the buses on which the sensors are.
+    #[must_use]
+    pub fn with_buses(mut self, buses: &[BusConfig]) -> Self {
+        self.buses = buses.iter().map(BusWatch::new).collect();
+        self
+    }
+
+    /// Takes what a bus thread says about its bus: its sensors are not told one by one.
+    pub fn bus(&mut self, now: Now, report: BusReport) {
+        let Some(bus) = self.buses.get_mut(usize::from(report.bus)) else {
+            return;
+        };
+        bus.hear(now.stamp_ms, report.problem, &mut self.voice);
+        for watch in &mut self.sensors {
+            if bus.has(watch.index()) {
+                watch.bus_is(now.stamp_ms, report.problem, &mut self.voice);
+            }
+        }
+    }
+
+    /// The most conditions that this many sensors, their buses and the gateway itself can have.
     #[must_use]
     pub fn condition_count_max(sensor_count: usize) -> usize {
-        sensor_count * CONDITIONS_PER_SENSOR + GATEWAY_CONDITION_COUNT_MAX
+        sensor_count * (CONDITIONS_PER_SENSOR + 1) + GATEWAY_CONDITION_COUNT_MAX
     }
 
     /// What is known about UTC from here on.
@@ -149,6 +174,9 @@ impl AlertDesk {
         for watch in &mut self.sensors {
             watch.tick(now, &mut self.voice);
         }
+        for bus in &mut self.buses {
+            bus.tick(now.stamp_ms, &mut self.voice);
+        }
         for (kind, standing) in &mut self.gateway {
             if standing
                 .quiet_from_real_ms
@@ -172,7 +200,11 @@ impl AlertDesk {
     #[must_use]
     pub fn deadlines(&self) -> (Option<u64>, Option<u64>) {
         let sensors = || self.sensors.iter().map(SensorWatch::deadlines);
-        let stamp = sensors().filter_map(|(stamp_ms, _)| stamp_ms).min();
+        let buses = self.buses.iter().filter_map(BusWatch::deadline_ms);
+        let stamp = sensors()
+            .filter_map(|(stamp_ms, _)| stamp_ms)
+            .chain(buses)
+            .min();
         let quiet = self
             .gateway
             .values()
@@ -198,7 +230,8 @@ impl AlertDesk {
     pub fn open(&self) -> impl Iterator<Item = &Alert> {
         let sensors = self.sensors.iter().flat_map(SensorWatch::entries);
         let gateway = self.gateway.values().map(|standing| &standing.entry);
-        sensors.chain(gateway).filter_map(Entry::open)
+        let buses = self.buses.iter().map(BusWatch::entry);
+        sensors.chain(buses).chain(gateway).filter_map(Entry::open)
     }
 }
 

@@ -24,7 +24,7 @@ const ANOMALY: Rule = Rule {
     escalate_after_ms: None,
 };
 /// A fault that heals within seconds needs nobody.
-const FAULT: Rule = Rule {
+pub(super) const FAULT: Rule = Rule {
     on_delay_ms: 10_000,
     off_delay_ms: 5_000,
     escalate_after_ms: None,
@@ -49,6 +49,8 @@ pub(super) struct SensorWatch {
     period_ms: u64,
     limits: Limits,
     fault: Option<Fault>,
+    /// What is wrong with its whole bus.
+    bus: Option<FaultKind>,
     heard_real_ms: u64,
     high: Entry,
     low: Entry,
@@ -65,6 +67,7 @@ impl SensorWatch {
             period_ms: sensor.period_ms,
             limits: sensor.limits,
             fault: None,
+            bus: None,
             heard_real_ms: real_ms,
             high: Entry::new("limit_high", sensor.limits.severity),
             low: Entry::new("limit_low", sensor.limits.severity),
@@ -86,6 +89,12 @@ impl SensorWatch {
             &self.faulty,
             &self.lost,
         ]
+    }
+
+    /// What is wrong with its whole bus is said about the bus.
+    pub(super) fn bus_is(&mut self, at_ms: u64, problem: Option<FaultKind>, voice: &mut Voice) {
+        self.bus = problem;
+        self.judge_health(at_ms, false, voice);
     }
 
     /// Takes a reading of this sensor.
@@ -238,7 +247,12 @@ impl SensorWatch {
         let absent = |kind: FaultKind| [FaultKind::NO_ACK, FaultKind::SILENT].contains(&kind);
         let is_lost = silent || self.fault.is_some_and(|fault| absent(fault.kind));
         let is_faulty = !is_lost && self.fault.is_some();
-        let level = |on: bool| if on { Level::On } else { Level::Off };
+        let is_of_bus = self.bus.is_some() && self.fault.map(|fault| fault.kind) == self.bus;
+        let level = |on: bool| match on {
+            true if is_of_bus => Level::Hold,
+            true => Level::On,
+            false => Level::Off,
+        };
         let why = self.fault.map_or("silent", |fault| fault.kind.name());
         self.lost
             .step(at_ms, level(is_lost), &FAULT, name, voice, |on| Saying {

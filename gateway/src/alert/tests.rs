@@ -163,13 +163,6 @@ mod condition_table {
 
 fn sensor(duration_s: u64) -> SensorConfig {
     SensorConfig {
-        index: 3,
-        name: "cargo".try_into().unwrap(),
-        driver: Driver::Tmp117,
-        address: 0x48,
-        role: "load".try_into().unwrap(),
-        period_ms: 1000,
-        calibration: Celsius128(0),
         limits: Limits {
             high: Some(Celsius128(8 * 128)),
             low: Some(Celsius128(2 * 128)),
@@ -177,6 +170,7 @@ fn sensor(duration_s: u64) -> SensorConfig {
             hysteresis: Celsius128(64),
             severity: Severity::Critical,
         },
+        ..SensorConfig::of_part(3, "cargo", Driver::Tmp117, 0x48)
     }
 }
 
@@ -567,4 +561,75 @@ proptest! {
             prop_assert_eq!(serde_json::from_slice::<Alert>(&bytes).unwrap(), alert);
         }
     }
+}
+
+#[test]
+fn a_fault_of_every_part_of_a_bus_is_one_alert_about_the_bus() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let mut text =
+        "[device]\nid = \"a\"\n[broker]\nhost = \"b\"\n[[bus]]\nname = \"i2c1\"\npath = \"/d\"\n"
+            .to_owned();
+    for address in 0x48..0x4b {
+        text.push_str(&format!(
+            "[[bus.sensor]]\nname = \"s{address}\"\ndriver = \"tmp117\"\naddress = {address}\n"
+        ));
+    }
+    std::fs::write(&file, text).unwrap();
+    let config = crate::config::Config::load(&file).unwrap();
+    let now = |at_ms: u64| Now {
+        real_ms: at_ms,
+        stamp_ms: at_ms,
+    };
+    let mut desk = AlertDesk::new(
+        "truck-001".parse().unwrap(),
+        firmware_shared::id::Epoch::from_random(1),
+        config.sensors(),
+        now(0),
+    )
+    .with_buses(&config.buses);
+    let fault = Fault {
+        kind: FaultKind::NO_ACK,
+        register: 0,
+        code: 0,
+    };
+    let mut said = Vec::new();
+    let mut seq = 0;
+    let mut tell = |desk: &mut AlertDesk, at_ms: u64, value: Value| {
+        for sensor in 0..3 {
+            let reading = Reading {
+                stamp_ms: at_ms,
+                sensor,
+                score: Score(0),
+                value,
+            };
+            seq += 1;
+            desk.reading(now(at_ms), seq, &reading, &Verdict::default());
+        }
+    };
+    let report = |problem| BusReport { bus: 0, problem };
+    tell(&mut desk, 1000, Value::Fault(fault));
+    desk.bus(now(1000), report(Some(FaultKind::NO_ACK)));
+    for second in 2..90 {
+        if second == 61 {
+            tell(&mut desk, second * SECOND, Value::Fault(fault));
+        }
+        desk.tick(now(second * SECOND));
+        said.extend(desk.take());
+    }
+    tell(&mut desk, 90_000, Value::Temperature(Celsius128(512)));
+    desk.bus(now(90_000), report(None));
+    desk.tick(now(96_000));
+    said.extend(desk.take());
+    let words: Vec<_> = said
+        .iter()
+        .map(|alert| (alert.kind.as_str(), alert.sensor.as_str(), alert.state))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            ("bus_fault", "i2c1", AlertState::Raised),
+            ("bus_fault", "i2c1", AlertState::Cleared),
+        ]
+    );
 }

@@ -27,7 +27,10 @@
 mod broker;
 mod bus;
 mod error;
+mod host;
+mod part;
 mod section;
+mod sensor;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -36,11 +39,15 @@ use firmware_shared::batch;
 use firmware_shared::id::DeviceId;
 
 pub use broker::{BrokerConfig, Credentials};
-pub use bus::{
-    BusConfig, BusPath, Driver, GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Limits, SensorConfig,
-};
+pub use bus::{BusConfig, BusPath};
 pub use error::ConfigError;
+pub use host::{BAUDS, Bias, GpioChip, HostConfig, HostSource, KernelInterface};
+pub use part::Driver;
 use section::Section;
+pub use sensor::{
+    GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Limits, POWER_GOOD_ROLE, Quantity, SensorConfig,
+    Source,
+};
 pub use world::check_scenarios;
 
 /// A checked configuration.
@@ -60,8 +67,12 @@ pub struct Config {
     pub health: HealthConfig,
     /// How the process answers questions.
     pub status: StatusConfig,
+    /// Where this machine shows its own sensors.
+    pub host: HostConfig,
     /// The buses with their sensors.
     pub buses: Vec<BusConfig>,
+    /// Sensors without a bus of ours.
+    pub host_sensors: Vec<SensorConfig>,
     /// Everything that is in effect, defaults included.
     effective: toml::Table,
 }
@@ -149,7 +160,14 @@ impl Config {
         let seal = read_seal(&mut root)?;
         let health = read_health(&mut root)?;
         let status = read_status(&mut root)?;
-        let buses = bus::read(&mut root)?;
+        let host = host::read_host(&mut root)?;
+        let mut taken = sensor::Taken::default();
+        let buses = bus::read(&mut root, &mut taken)?;
+        let host_sensors = host::read(&mut root, &mut taken)?;
+        if buses.is_empty() && host_sensors.is_empty() {
+            let allowed = "at least one section [[bus]] with a sensor, or [[sensor]]";
+            return Err(root.refuse("bus", "[]", allowed));
+        }
         let effective = root.finish()?;
         let file = file.to_owned();
         Ok(Self {
@@ -160,7 +178,9 @@ impl Config {
             seal,
             health,
             status,
+            host,
             buses,
+            host_sensors,
             effective,
         })
     }
@@ -171,9 +191,10 @@ impl Config {
         self.effective.to_string()
     }
 
-    /// Every sensor of every bus.
+    /// Every sensor: those of every bus, then those without one.
     pub fn sensors(&self) -> impl Iterator<Item = &SensorConfig> {
-        self.buses.iter().flat_map(|bus| &bus.sensors)
+        let buses = self.buses.iter().flat_map(|bus| &bus.sensors);
+        buses.chain(&self.host_sensors)
     }
 }
 

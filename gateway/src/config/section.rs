@@ -122,6 +122,55 @@ impl<'a> Section<'a> {
         Ok(number)
     }
 
+    /// An integer that must be there.
+    pub(super) fn required_integer<T>(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Result<T, ConfigError>
+    where
+        T: TryFrom<i64> + Into<i64> + PartialOrd + Copy + Display,
+    {
+        let allowed = format!("an integer from {} to {}", range.start(), range.end());
+        self.integer_if_any(name, range)?
+            .ok_or_else(|| self.missing(name, allowed))
+    }
+
+    /// True or false.
+    pub(super) fn boolean(
+        &mut self,
+        name: &'static str,
+        default: bool,
+    ) -> Result<bool, ConfigError> {
+        let value = match self.take(name) {
+            None => default,
+            Some(Value::Boolean(value)) => value,
+            Some(value) => return Err(self.refuse(name, one_line(&value), "true or false")),
+        };
+        self.note(name, value);
+        Ok(value)
+    }
+
+    /// A date, if the key is there: as TOML has it, or as a text.
+    pub(super) fn date_if_any(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<jiff::civil::Date>, ConfigError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let text = match &value {
+            Value::Datetime(date) => date.to_string(),
+            Value::String(text) => text.clone(),
+            _ => String::new(),
+        };
+        let date = text
+            .parse()
+            .map_err(|_| self.refuse(name, one_line(&value), "a date such as \"2027-05-31\""))?;
+        self.note(name, text);
+        Ok(Some(date))
+    }
+
     /// A number within a range, if the key is there; an integer is a number, too.
     pub(super) fn number_if_any(
         &mut self,

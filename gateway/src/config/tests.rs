@@ -32,6 +32,10 @@ fn with(from: &str, to: &str) -> String {
     GOOD.replacen(from, to, 1)
 }
 
+fn part(driver: Driver, address: u8) -> Source {
+    Source::Part { driver, address }
+}
+
 /// The good file with lines in front.
 fn and(lines: &str) -> String {
     format!("{lines}\n{GOOD}")
@@ -65,8 +69,8 @@ fn a_minimal_file_gets_every_default() {
     assert_eq!(config.health.period_ms, 60_000);
     let sensors: Vec<_> = config.sensors().collect();
     assert_eq!(
-        (sensors[0].index, sensors[0].period_ms, sensors[0].address),
-        (0, 1000, 0x48)
+        (sensors[0].index, sensors[0].period_ms, &sensors[0].source),
+        (0, 1000, &part(Driver::Tmp117, 0x48))
     );
     assert_eq!(sensors[0].limits.high.unwrap().0, 8 * 128);
     assert_eq!(
@@ -74,8 +78,8 @@ fn a_minimal_file_gets_every_default() {
         (None, 0)
     );
     assert_eq!(
-        (sensors[1].index, sensors[1].period_ms, sensors[1].address),
-        (1, 200, 0x42)
+        (sensors[1].index, sensors[1].period_ms, &sensors[1].source),
+        (1, 200, &part(Driver::Ublox, 0x42))
     );
     assert_eq!(sensors[1].role, "vehicle");
 }
@@ -189,7 +193,7 @@ fn each_bad_input_is_one_sentence_with_key_value_and_what_is_allowed() {
         ),
         (
             with("\"tmp117\"", "\"tmp999\""),
-            ["driver", "\"tmp999\"", "\"tmp117\", \"ublox\""],
+            ["driver", "\"tmp999\"", "\"tmp117\", \"mcp9808\""],
         ),
         (
             with("\"load\"", "\"roof\""),
@@ -443,5 +447,176 @@ fn scenarios_are_checked_before_the_start_and_must_share_one_time() {
             "{sentence}"
         );
         assert_eq!(sentence.lines().count(), 1, "{sentence:?}");
+    }
+}
+
+const HOST_SENSORS: &str = r#"
+[device]
+id = "truck-001"
+[broker]
+host = "127.0.0.1"
+[host]
+sysfs = "/tmp/fake"
+[[sensor]]
+name = "rear"
+driver = "ds18b20"
+rom = "28-0316a2794bff"
+compartment = "rear left"
+calibration_deg_c = 0.25
+calibration_until = 2027-05-31
+limit_high_deg_c = 8.0
+[[sensor]]
+name = "board"
+driver = "hwmon"
+chip = "cpu_thermal"
+[[sensor]]
+name = "air"
+driver = "iio"
+chip = "bme280"
+device = "1-0076"
+input = "humidityrelative"
+[[sensor]]
+name = "gnss"
+driver = "gnss_serial"
+path = "/dev/ttyAMA0"
+baud = 38400
+[[sensor]]
+name = "supply"
+driver = "gpio"
+chip = "/dev/gpiochip0"
+line = 17
+active_low = true
+bias = "pull_up"
+role = "power_good"
+"#;
+
+#[test]
+fn sensors_without_a_bus_are_read_and_printed_and_need_no_bus() {
+    let config = parse(HOST_SENSORS).unwrap();
+    assert_eq!(config.host.sysfs, Path::new("/tmp/fake"));
+    let sensors: Vec<_> = config.sensors().collect();
+    let quantities: Vec<_> = sensors.iter().map(|sensor| sensor.quantity).collect();
+    use Quantity::{Humidity, Input, Position, Temperature};
+    assert_eq!(
+        quantities,
+        [Temperature, Temperature, Humidity, Position, Input]
+    );
+    assert_eq!(sensors[0].compartment, "rear left");
+    assert_eq!(sensors[0].calibration.0, 32);
+    assert_eq!(
+        sensors[0].calibration_until.unwrap().to_string(),
+        "2027-05-31"
+    );
+    assert_eq!(sensors[4].role, POWER_GOOD_ROLE);
+    let printed = config.effective_toml();
+    let again = parse(&printed).unwrap();
+    assert_eq!(again.host_sensors, config.host_sensors, "{printed}");
+}
+
+#[test]
+fn the_second_quantity_of_a_part_is_a_sensor_of_its_own() {
+    let text = with(
+        "driver = \"tmp117\"\naddress = 0x48",
+        "driver = \"sht4x\"\naddress = 0x44\nhumidity_name = \"cargo air\"\ncompartment = \"front\"",
+    );
+    let config = parse(&text).unwrap();
+    let sensors: Vec<_> = config.sensors().collect();
+    assert_eq!(sensors.len(), 3);
+    assert_eq!(sensors[1].name, "cargo air");
+    assert_eq!(sensors[1].source, Source::Companion { of: 0 });
+    assert_eq!((sensors[1].index, sensors[2].index), (1, 2));
+    assert_eq!(sensors[1].compartment, "front");
+    assert_eq!(sensors[1].limits, Limits::NONE, "its limits are degrees");
+    assert_eq!(parse(&config.effective_toml()).unwrap().buses, config.buses);
+}
+
+#[test]
+fn each_bad_sensor_without_a_bus_is_one_sentence_with_key_value_and_what_is_allowed() {
+    let table = [
+        ("28-0316a2794bff", "28-12", ["sensor[0].rom", "28-12", "w1"]),
+        ("\"28-0", "\"10-0", ["sensor[0].rom", "10-0", "DS18B20"]),
+        (
+            "2027-05-31",
+            "\"soon\"",
+            ["sensor[0].calibration_until", "soon", "a date"],
+        ),
+        (
+            "baud = 38400",
+            "baud = 38401",
+            ["sensor[3].baud", "38401", "115200"],
+        ),
+        (
+            "\"/dev/ttyAMA0\"",
+            "\"COM1\"",
+            ["sensor[3].path", "COM1", "/dev/ttyAMA0"],
+        ),
+        ("line = 17", "", ["sensor[4].line", "is missing", "65535"]),
+        (
+            "active_low = true",
+            "active_low = 1",
+            ["sensor[4].active_low", "1", "true or false"],
+        ),
+        (
+            "\"pull_up\"",
+            "\"pull\"",
+            ["sensor[4].bias", "pull", "pull_down"],
+        ),
+        (
+            "humidityrelative",
+            "pressure",
+            ["sensor[2].input", "pressure", "temp"],
+        ),
+        (
+            "\"cpu_thermal\"",
+            "\"cpu_thermal\"\ninput = \"temp0\"",
+            ["sensor[1].input", "temp0", "temp99"],
+        ),
+        (
+            "\"supply\"",
+            "\"rear\"",
+            ["sensor[4].name", "rear", "no other sensor"],
+        ),
+        (
+            "chip = \"cpu_thermal\"",
+            "chip = \"cpu_thermal\"\nrom = \"x\"",
+            ["sensor[1].rom", "x", "chip"],
+        ),
+    ];
+    for (from, to, expected) in table {
+        assert!(HOST_SENSORS.contains(from), "{from}");
+        let sentence = parse(&HOST_SENSORS.replacen(from, to, 1))
+            .unwrap_err()
+            .to_string();
+        for part in expected {
+            assert!(sentence.contains(part), "{part} in {sentence}");
+        }
+        assert_eq!(sentence.lines().count(), 1, "{sentence:?}");
+    }
+}
+
+#[test]
+fn every_driver_has_the_addresses_and_the_range_of_its_part() {
+    let drivers = [
+        ("tmp117", 0x48, 0x4b),
+        ("mcp9808", 0x18, 0x1f),
+        ("tmp102", 0x48, 0x4b),
+        ("tmp112", 0x48, 0x4b),
+        ("lm75", 0x48, 0x4f),
+        ("lm75b", 0x48, 0x4f),
+        ("tmp75", 0x48, 0x4f),
+        ("tmp105", 0x48, 0x4f),
+        ("sht4x", 0x44, 0x46),
+        ("mcp9600", 0x60, 0x67),
+        ("mcp9601", 0x60, 0x67),
+    ];
+    for (driver, first, last) in drivers {
+        let at = |address: u8| {
+            parse(&with(
+                "driver = \"tmp117\"\naddress = 0x48",
+                &format!("driver = \"{driver}\"\naddress = {address}"),
+            ))
+        };
+        assert!(at(first).is_ok() && at(last).is_ok(), "{driver}");
+        assert!(at(first - 1).is_err() && at(last + 1).is_err(), "{driver}");
     }
 }

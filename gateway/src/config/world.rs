@@ -7,7 +7,8 @@ use std::path::Path;
 
 use sensor_drivers::sim::Scenario;
 
-use super::{BusPath, Config, ConfigError};
+use super::{BusPath, Config, ConfigError, GpioChip, HostSource, Source};
+use crate::sample::check_inputs;
 
 /// Reads every scenario that a configuration names.
 ///
@@ -45,19 +46,33 @@ pub fn check_scenarios(config: &Config) -> Result<(), ConfigError> {
             _ => speed = Some(speed_x),
         }
     }
+    check_inputs_files(config)
+}
+
+/// Every file of simulated inputs must name the lines that are asked of it.
+fn check_inputs_files(config: &Config) -> Result<(), ConfigError> {
+    for (at, sensor) in config.host_sensors.iter().enumerate() {
+        let Source::Host(HostSource::Gpio {
+            chip: GpioChip::Scenario(path),
+            line,
+            ..
+        }) = &sensor.source
+        else {
+            continue;
+        };
+        check_inputs(path, *line).map_err(|reason| ConfigError::Value {
+            file: config.file.clone(),
+            key: format!("sensor[{at}].chip"),
+            value: format!("\"sim:{}\"", path.display()),
+            allowed: format!("a file of inputs that can be used ({reason})"),
+        })?;
+    }
     Ok(())
 }
 
-/// The scenario must be usable as a whole; its speed is then a number in its file, or 1.
 fn read_speed(path: &Path) -> Result<f64, String> {
-    Scenario::read(path).map_err(|error| one_line(&error.to_string()))?;
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let table: toml::Table = text.parse().map_err(|_| "not TOML".to_owned())?;
-    Ok(match table.get("speed_x") {
-        Some(toml::Value::Float(speed)) => *speed,
-        Some(toml::Value::Integer(speed)) => i32::try_from(*speed).map_or(f64::NAN, f64::from),
-        _ => 1.0,
-    })
+    let scenario = Scenario::read(path).map_err(|error| one_line(&error.to_string()))?;
+    Ok(scenario.speed_x())
 }
 
 fn one_line(text: &str) -> String {

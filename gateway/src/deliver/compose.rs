@@ -89,6 +89,7 @@ impl Deliver {
             software: self.identity.software.clone(),
             catalogue: self.identity.catalogue.clone(),
             epochs: epochs.collect(),
+            details: self.identity.details.clone(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What delivery needs to know, with its defaults and their reasons.
 
-use firmware_shared::catalogue::Catalogue;
+use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::id::{DeviceId, Epoch};
 use firmware_shared::message::SoftwareVersion;
 use firmware_shared::time::BootId;
@@ -21,6 +21,8 @@ pub struct ProcessIdentity {
     pub software: SoftwareVersion,
     /// The sensors.
     pub catalogue: Catalogue,
+    /// More about them.
+    pub details: Details,
     /// Per lane: most numbers that a crash of this process can leave issued but not accepted.
     pub tail_at_most: [u64; 3],
 }

@@ -4,16 +4,16 @@
 //! that hangs in the kernel) is left behind after [`STOP_PATIENCE`]. Never: a start that fails because a
 //! real bus is not there.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use firmware_shared::time::BootId;
 use sensor_drivers::sim::{Scenario, SimBus};
 
 use crate::clock::{StampClock, boottime_ms};
-use crate::config::{BusConfig, BusPath, Config};
-use crate::sample::{BusHandle, BusWorker, STACK_LEN, SensorBoard};
+use crate::config::{BusConfig, BusPath, Config, HostConfig};
+use crate::sample::{BusHandle, BusWorker, HostWorker, STACK_LEN, SensorBoard, Workplace};
 use crate::sequencer::Issuer;
 
 /// Longer than a hung transfer takes to fail.
@@ -25,6 +25,8 @@ pub(super) struct Buses {
     open: Vec<Option<SimBus>>,
     /// What stamps are on this device.
     pub(super) clock: StampClock,
+    /// The boot of a simulated machine.
+    pub(super) boot_id: Option<BootId>,
 }
 
 impl Buses {
@@ -33,6 +35,7 @@ impl Buses {
         let now_ms = boottime_ms();
         let mut clock = StampClock::Boot;
         let mut open = Vec::new();
+        let mut boot_id = None;
         for bus in &config.buses {
             let BusPath::Scenario(path) = &bus.path else {
                 open.push(None);
@@ -49,12 +52,17 @@ impl Buses {
                 ),
                 _ => clock = StampClock::World(world.clock),
             }
+            boot_id = boot_id.or(Some(BootId(world.boot_id.0)));
             open.push(Some(world.bus));
         }
-        Ok(Self { open, clock })
+        Ok(Self {
+            open,
+            clock,
+            boot_id,
+        })
     }
 
-    /// Starts a thread for each bus.
+    /// Starts a thread for each bus and each sensor without one.
     pub(super) fn start(
         self,
         config: &Config,
@@ -63,35 +71,70 @@ impl Buses {
     ) -> anyhow::Result<BusThreads> {
         let (stop, stopped) = bounded(0);
         let (working, ended) = bounded(0);
-        let mut position = 0;
-        for (bus, world) in config.buses.iter().zip(self.open) {
-            let handle = handles(bus, world);
-            let (clock, issuer, board) = (self.clock.clone(), issuer.clone(), board.clone());
-            let worker = BusWorker::new(&bus.sensors, position, handle, clock, issuer, board);
-            position += bus.sensors.len();
-            let (stopped, working) = (stopped.clone(), working.clone());
-            std::thread::Builder::new()
-                .name(format!("bus-{}", bus.name))
-                .stack_size(STACK_LEN)
-                .spawn(move || {
-                    worker.run(&stopped);
-                    drop::<Sender<()>>(working);
-                })
-                .with_context(|| format!("bus {}: no thread", bus.name))?;
+        let workplace = Workplace {
+            clock: self.clock.clone(),
+            issuer: issuer.clone(),
+            board: board.clone(),
+        };
+        let threads = Threads { stopped, working };
+        let mut place = 0;
+        for (number, (bus, world)) in (0..).zip(config.buses.iter().zip(self.open)) {
+            let handle = handles(bus, world, &config.host);
+            let worker = BusWorker::new(number, &bus.sensors, place, handle, workplace.clone());
+            place += bus.sensors.len();
+            threads.spawn(&format!("bus-{}", bus.name), move |stopped| {
+                worker.run(stopped);
+            })?;
+        }
+        for sensor in &config.host_sensors {
+            let worker = HostWorker::new(sensor, place, &config.host, workplace.clone());
+            place += 1;
+            if let Some(worker) = worker {
+                threads.spawn(&format!("src-{}", sensor.name), move |stopped| {
+                    worker.run(stopped);
+                })?;
+            }
         }
         Ok(BusThreads { stop, ended })
     }
 }
 
-fn handles(bus: &BusConfig, world: Option<SimBus>) -> Box<dyn Fn() -> BusHandle> {
-    match (world, &bus.path) {
-        (Some(world), _) => Box::new(move || BusHandle::Sim(world.clone())),
-        (None, BusPath::Device(path) | BusPath::Scenario(path)) => linux(path),
+/// What every thread holds: the one channel breaks when it shall end, the other when all have ended.
+struct Threads {
+    stopped: Receiver<()>,
+    working: Sender<()>,
+}
+
+impl Threads {
+    fn spawn(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Receiver<()>) + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let (stopped, working) = (self.stopped.clone(), self.working.clone());
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(STACK_LEN)
+            .spawn(move || {
+                work(&stopped);
+                drop::<Sender<()>>(working);
+            })
+            .map(drop)
+            .with_context(|| format!("{name}: no thread"))
     }
 }
 
-fn linux(path: &Path) -> Box<dyn Fn() -> BusHandle> {
-    Box::new(BusWorker::linux(path))
+fn handles(
+    bus: &BusConfig,
+    world: Option<SimBus>,
+    host: &HostConfig,
+) -> Box<dyn Fn() -> BusHandle> {
+    match (world, &bus.path) {
+        (Some(world), _) => Box::new(move || BusHandle::Sim(world.clone())),
+        (None, BusPath::Device(path) | BusPath::Scenario(path)) => {
+            Box::new(BusWorker::linux(path, &host.sysfs))
+        }
+    }
 }
 
 /// The running threads.

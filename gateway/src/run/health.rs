@@ -64,6 +64,7 @@ pub(super) fn opening(identity: &ProcessIdentity, stamp_ms: u64) -> Option<Seale
         boot_id: identity.boot_id,
         software: identity.software.clone(),
         catalogue: identity.catalogue.clone(),
+        details: identity.details.clone(),
     };
     let header = Header {
         codec: CodecId::OPENING,

@@ -57,7 +57,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let buses = Buses::open(config)?;
     let clock = buses.clock.clone();
-    let identity = setup::process_identity(config, identity::draw_epoch()?, identity::boot_id()?);
+    // Every simulated vehicle has a boot of its own; they may share a machine.
+    let boot_id = match buses.boot_id {
+        Some(boot_id) => boot_id,
+        None => identity::boot_id()?,
+    };
+    let identity = setup::process_identity(config, identity::draw_epoch()?, boot_id);
     tracing::info!(
         device = %identity.device, epoch = %identity.epoch, version = %identity.software, "starting"
     );

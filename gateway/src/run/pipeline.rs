@@ -2,18 +2,20 @@
 //!
 //! Promises: an alert is durable before the reading after the one that caused it is looked at; a batch is
 //! closed in time and on link up, so that the newest readings go first; everything sealed is synced before
-//! anything is sent; every number that comes in is sealed or on record as lost. Never: a clock, a wait.
+//! anything is sent; every number that comes in is sealed or on record as lost; when an input says that the
+//! supply is gone, everything is sealed and synced at once. Never: a clock, a wait.
 
+use firmware_shared::alert::Severity;
 use firmware_shared::id::{Lane, SeqRange, StreamId};
 use firmware_shared::message::LossReason;
-use firmware_shared::reading::Reading;
+use firmware_shared::reading::{Reading, Value};
 use firmware_shared::time::TimeAnchor;
 
 use super::seen::SeenSensor;
 use super::{alarm, health};
-use crate::alert::{self, AlertDesk};
+use crate::alert::{self, Alarm, AlarmPhase, AlertDesk};
 use crate::clock::{Now, StampClock};
-use crate::config::{Config, SealConfig};
+use crate::config::{Config, POWER_GOOD_ROLE, Quantity, SealConfig};
 use crate::deliver::{Deliver, DeliverStats, ProcessIdentity};
 use crate::forward::link::{Connection, LinkCommand, LinkEvent};
 use crate::score::Scorer;
@@ -42,8 +44,18 @@ pub struct Pipeline {
     /// The first stamp that no report has used.
     health_stamp_ms: u64,
     sealed: Vec<Sealed>,
+    /// The inputs that say whether the supply is good, and whether it was when they last spoke.
+    power: Vec<u8>,
+    is_power_good: bool,
     /// A connection has come up: the open batch goes out as soon as the birth has been said.
     is_link_fresh: bool,
+}
+
+fn power_inputs(config: &Config) -> Vec<u8> {
+    let power = config
+        .sensors()
+        .filter(|sensor| sensor.quantity == Quantity::Input && sensor.role == POWER_GOOD_ROLE);
+    power.map(|sensor| sensor.index).collect()
 }
 
 impl Pipeline {
@@ -61,7 +73,8 @@ impl Pipeline {
             age_ms_max: 0,
         };
         let mut pipeline = Self {
-            desk: AlertDesk::new(device, identity.epoch, config.sensors(), now),
+            desk: AlertDesk::new(device, identity.epoch, config.sensors(), now)
+                .with_buses(&config.buses),
             keeper: Timekeeper::default(),
             seen: config.sensors().map(SeenSensor::new).collect(),
             started_real_ms: now.real_ms,
@@ -74,6 +87,8 @@ impl Pipeline {
             health_due_real_ms: now.real_ms.saturating_add(config.health.period_ms),
             health_stamp_ms: 0,
             sealed: Vec::new(),
+            power: power_inputs(config),
+            is_power_good: true,
             is_link_fresh: false,
             identity,
             deliver,
@@ -102,6 +117,10 @@ impl Pipeline {
                     self.reading(now, seq, reading);
                 }
                 Ok(Sampled::Anchor(anchor)) => self.anchor(anchor),
+                Ok(Sampled::Bus(report)) => {
+                    self.desk.bus(now, report);
+                    self.tell(now);
+                }
                 Err(_) => break,
             }
         }
@@ -123,7 +142,42 @@ impl Pipeline {
         self.telemetry
             .push(seq, reading, self.keeper.best(), &mut self.sealed);
         self.desk.reading(now, seq, &reading, &verdict);
+        if let Value::State(state) = reading.value
+            && self.power.contains(&reading.sensor)
+        {
+            self.power_is(now, state != 0);
+        }
         self.tell(now);
+    }
+
+    /// When the supply goes, what was measured must not wait for its batch to fill.
+    fn power_is(&mut self, now: Now, good: bool) {
+        if good == self.is_power_good {
+            return;
+        }
+        self.is_power_good = good;
+        let (phase, text) = match good {
+            true => (AlarmPhase::Ends, "the supply is back"),
+            false => (
+                AlarmPhase::Begins,
+                "the supply is gone; what is measured is kept",
+            ),
+        };
+        self.desk.alarm(
+            now,
+            Alarm {
+                kind: "power_lost",
+                phase,
+                severity: Severity::Warning,
+                text: text.to_owned(),
+            },
+        );
+        if !good {
+            tracing::warn!("the supply is gone");
+            self.telemetry.close(self.keeper.best(), &mut self.sealed);
+            self.store(now);
+            self.deliver.sync(now.real_ms);
+        }
     }
 
     /// Numbers that were issued and will never come.

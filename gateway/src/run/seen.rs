@@ -50,7 +50,12 @@ impl SeenSensor {
                 lat: position.lat.as_degrees_f64(),
                 lon: position.lon.as_degrees_f64(),
             },
-            Value::Scalar(_) | Value::State(_) | Value::Health(_) => return,
+            Value::Scalar(scalar) => LastValue::Number {
+                value: f64::from(scalar.value) * 10f64.powi(i32::from(scalar.scale)),
+                unit: scalar.unit.symbol(),
+            },
+            Value::State(state) => LastValue::Input { active: state != 0 },
+            Value::Health(_) => return,
         };
         self.fault = None;
         self.last = Some((reading.stamp_ms, value));

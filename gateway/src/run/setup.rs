@@ -3,14 +3,15 @@
 //! Promises: the catalogue names every sensor and the gateway itself. Never: a default of its own; those
 //! stand in the configuration and in the stages.
 
-use firmware_shared::catalogue::{Catalogue, Name, SensorEntry};
+use firmware_shared::catalogue::{Catalogue, Details, Name, SensorDetail, SensorEntry};
 use firmware_shared::id::Epoch;
 use firmware_shared::reading::Kind;
 use firmware_shared::time::BootId;
 use firmware_shared::units::Unit;
+use jiff::civil::Date;
 
 use crate::alert::AlertDesk;
-use crate::config::{Config, Driver, GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, SensorConfig};
+use crate::config::{Config, GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Quantity, SensorConfig};
 use crate::deliver::{DeliverConfig, ProcessIdentity};
 use crate::forward::mqtt::MqttConfig;
 use crate::identity;
@@ -20,12 +21,14 @@ use crate::sequencer::QUEUE_COUNT_MAX;
 /// Who this process is.
 #[must_use]
 pub fn process_identity(config: &Config, epoch: Epoch, boot_id: BootId) -> ProcessIdentity {
+    let details = details(config);
     ProcessIdentity {
         device: config.device.clone(),
         epoch,
         boot_id,
         software: identity::software(),
-        catalogue: catalogue(config),
+        catalogue: catalogue(config, &details),
+        details,
         tail_at_most: tail_at_most(config),
     }
 }
@@ -41,7 +44,7 @@ fn tail_at_most(config: &Config) -> [u64; 3] {
     [alert, telemetry, health].map(|count| count as u64)
 }
 
-fn catalogue(config: &Config) -> Catalogue {
+fn catalogue(config: &Config, details: &Details) -> Catalogue {
     let gateway = SensorEntry {
         index: GATEWAY_SENSOR_INDEX,
         name: Name::try_from(GATEWAY_SENSOR_NAME).unwrap_or_default(),
@@ -53,14 +56,15 @@ fn catalogue(config: &Config) -> Catalogue {
     };
     let entries = config.sensors().map(entry).chain([gateway]);
     // The configuration admits no more sensors than a catalogue holds.
-    Catalogue::new(entries).unwrap_or_default()
+    Catalogue::described(entries, details).unwrap_or_default()
 }
 
 fn entry(sensor: &SensorConfig) -> SensorEntry {
-    let (kind, unit, period_ms) = match sensor.driver {
-        Driver::Tmp117 => (Kind::Temperature, Unit::CELSIUS, sensor.period_ms),
+    let (kind, unit) = sensor.quantity.kind_and_unit();
+    let period_ms = match sensor.quantity {
         // A receiver finds its position once a second, however often its buffer is emptied.
-        Driver::Ublox => (Kind::Position, Unit::DEGREE, 1000),
+        Quantity::Position => 1000,
+        _ => sensor.period_ms,
     };
     SensorEntry {
         index: sensor.index,
@@ -71,6 +75,26 @@ fn entry(sensor: &SensorConfig) -> SensorEntry {
         calibration: sensor.calibration.0,
         period_ms: u32::try_from(period_ms).unwrap_or(u32::MAX),
     }
+}
+
+/// What there is to say beyond the catalogue; a sensor about which there is nothing has no entry.
+fn details(config: &Config) -> Details {
+    let detail = |sensor: &SensorConfig| {
+        let until = sensor.calibration_until;
+        let detail = SensorDetail {
+            index: sensor.index,
+            compartment: sensor.compartment.clone(),
+            calibration_until_day: until.map(day_number),
+        };
+        (!detail.compartment.is_empty() || until.is_some()).then_some(detail)
+    };
+    Details(config.sensors().filter_map(detail).collect())
+}
+
+/// Days since 1970-01-01.
+fn day_number(date: Date) -> i32 {
+    let since = date.since((jiff::Unit::Day, Date::constant(1970, 1, 1)));
+    since.map_or(0, |span| span.get_days())
 }
 
 /// How frames are kept and forwarded.

@@ -4,82 +4,95 @@
 //! contract with its register and code. Never: a position without a valid fix.
 
 use embedded_hal::i2c::I2c;
-use firmware_shared::reading::{Fault, FaultKind, FixKind, Position, Value};
+use firmware_shared::reading::{Fault, FaultKind, FixKind, Position, Scalar, Value};
 use firmware_shared::units::{
     AccuracyMm, Celsius128, Course1e5, Degrees1e7, DopCenti, Millimetres, MillimetresPerSecond,
+    Unit,
 };
-use sensor_drivers::gnss::{Fix, FixKind as DriverFix, GnssEvent, GnssTime, NoFixReason};
+use sensor_drivers::gnss::{Fix, FixKind as DriverFix, GnssEvent, NoFixReason};
+use sensor_drivers::lm75::Lm75;
+use sensor_drivers::mcp960x::{Mcp960x, ThermocoupleFault};
+use sensor_drivers::mcp9808::Mcp9808;
+use sensor_drivers::mt3333::Mt3333;
+use sensor_drivers::sht4x::{MEASUREMENT_MS, Sht4x};
+use sensor_drivers::tmp102::Tmp102;
 use sensor_drivers::tmp117::Tmp117;
 use sensor_drivers::ublox::Ublox;
 use sensor_drivers::{BusClass, ClassifyBus, SensorError};
 
+use super::source::{Failure, Heard, Source, fault};
 use crate::config::Driver;
 
 /// A part with its driver.
 #[derive(Debug)]
-pub(super) enum Chip<I> {
+pub(crate) enum Chip<I> {
     Tmp117 {
         driver: Tmp117<I>,
         /// Values in a row that the part did not call fresh.
         not_fresh: u8,
     },
+    Mcp9808(Mcp9808<I>),
+    Tmp102(Tmp102<I>),
+    Lm75(Lm75<I>),
+    Sht4x(Sht4x<I>),
+    Mcp960x(Mcp960x<I>),
     /// Boxed: it holds an unfinished frame of up to 3 KiB.
     Ublox(Box<Ublox<I>>),
-}
-
-/// Something that a part said.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Heard {
-    /// A value, without calibration.
-    Value(Value),
-    /// It works, but has no value.
-    Fault(Fault),
-    /// It knows UTC.
-    Time(GnssTime),
+    /// Boxed for the same reason.
+    Mt3333(Box<Mt3333<I>>),
 }
 
 /// Values in a row that are not called fresh before they count as none: the first may be fresh, because
 /// the part loses its mark when it is set while it is being read.
 const NOT_FRESH_MAX: u8 = 1;
-const NOT_READY: Fault = Fault {
-    kind: FaultKind::NOT_READY,
-    register: 0,
-    code: 0,
-};
+/// Pause after "no fresh value": half a conversion of the slowest setting in use.
+const NOT_READY_MS: u64 = 250;
+/// Codes of a thermocouple whose wires are at fault. Append only.
+const WIRE_OPEN: i32 = 1;
+const WIRE_SHORT: i32 = 2;
 
 impl<I> Chip<I>
 where
     I: I2c,
     I::Error: ClassifyBus,
 {
-    pub(super) fn new(driver: Driver, i2c: I, address: u8) -> Self {
+    pub(crate) fn new(driver: Driver, i2c: I, address: u8) -> Self {
         match driver {
             Driver::Tmp117 => Self::Tmp117 {
                 driver: Tmp117::new(i2c, address),
                 not_fresh: 0,
             },
+            Driver::Mcp9808 => Self::Mcp9808(Mcp9808::new(i2c, address)),
+            Driver::Tmp102 => Self::Tmp102(Tmp102::new(i2c, address)),
+            Driver::Lm75(part) => Self::Lm75(Lm75::new(i2c, address, part)),
+            Driver::Sht4x => Self::Sht4x(Sht4x::new(i2c, address)),
+            Driver::Mcp960x(kind) => Self::Mcp960x(Mcp960x::new(i2c, address, kind)),
             Driver::Ublox => Self::Ublox(Box::new(Ublox::new(i2c, address))),
+            Driver::Mt3333 => Self::Mt3333(Box::new(Mt3333::new(i2c, address))),
         }
     }
 
-    /// Identifies and configures the part; after how long its first value is due, ms.
-    pub(super) fn start(&mut self, now_ms: u64) -> Result<u64, SensorError<I::Error>> {
+    fn begin(&mut self, now_ms: u64) -> Result<u64, SensorError<I::Error>> {
         match self {
             Self::Tmp117 { driver, not_fresh } => {
                 *not_fresh = 0;
                 driver.start(now_ms).map(u64::from)
             }
+            Self::Mcp9808(driver) => driver.start(now_ms).map(u64::from),
+            Self::Tmp102(driver) => driver.start(now_ms).map(u64::from),
+            Self::Lm75(driver) => driver.start(now_ms).map(u64::from),
+            Self::Sht4x(driver) => driver.start(now_ms).map(u64::from),
+            Self::Mcp960x(driver) => driver.start(now_ms).map(u64::from),
             Self::Ublox(driver) => driver.start(now_ms).map(|()| 0),
+            Self::Mt3333(driver) => {
+                driver.start(now_ms);
+                Ok(0)
+            }
         }
     }
 
-    /// Takes what there is. What was heard before an error is good.
-    pub(super) fn fetch(
-        &mut self,
-        now_ms: u64,
-        heard: &mut Vec<Heard>,
-    ) -> Result<(), SensorError<I::Error>> {
-        match self {
+    fn take(&mut self, now_ms: u64, heard: &mut Vec<Heard>) -> Result<(), SensorError<I::Error>> {
+        let said = match self {
             Self::Tmp117 { driver, not_fresh } => {
                 let sample = driver.fetch(now_ms)?;
                 *not_fresh = if sample.ready_seen {
@@ -87,51 +100,112 @@ where
                 } else {
                     not_fresh.saturating_add(1)
                 };
-                heard.push(if *not_fresh > NOT_FRESH_MAX {
-                    Heard::Fault(NOT_READY)
+                if *not_fresh > NOT_FRESH_MAX {
+                    Heard::Fault(fault(FaultKind::NOT_READY, 0))
                 } else {
-                    Heard::Value(Value::Temperature(Celsius128(i32::from(sample.raw))))
-                });
-                Ok(())
+                    temperature(i32::from(sample.raw))
+                }
             }
-            Self::Ublox(driver) => driver
-                .poll(now_ms, &mut |event| heard.push(translate(&event)))
-                .map(drop),
-        }
-    }
-
-    /// After how long without a value or a fault the part counts as silent, ms.
-    pub(super) fn silent_ms(&self, period_ms: u64) -> u64 {
-        match self {
-            Self::Tmp117 { .. } => period_ms.saturating_mul(3).max(3000),
-            // Its own period is a second, whatever the period of the turns.
-            Self::Ublox(_) => 5000,
-        }
-    }
-
-    /// What a silent part is said to be.
-    pub(super) fn silence(&self) -> Fault {
-        match self {
-            Self::Tmp117 { .. } => NOT_READY,
-            Self::Ublox(_) => Fault {
-                kind: FaultKind::SILENT,
-                ..NOT_READY
+            Self::Mcp9808(driver) => temperature(driver.fetch(now_ms)?.deg_c_128),
+            Self::Tmp102(driver) => temperature(driver.fetch(now_ms)?.deg_c_128),
+            Self::Lm75(driver) => temperature(driver.fetch(now_ms)?.deg_c_128),
+            Self::Sht4x(driver) => {
+                let sample = driver.fetch(now_ms)?;
+                heard.push(temperature(sample.deg_c_128));
+                Heard::Companion(humidity(sample.humidity_milli_percent))
+            }
+            Self::Mcp960x(driver) => match driver.fetch(now_ms)?.hot_deg_c_128 {
+                Ok(deg_c_128) => temperature(deg_c_128),
+                Err(wire) => Heard::Fault(fault(FaultKind::WIRE, wire_code(wire))),
             },
+            Self::Ublox(driver) => {
+                return driver
+                    .poll(now_ms, &mut |event| heard.push(translate(&event)))
+                    .map(drop);
+            }
+            Self::Mt3333(driver) => {
+                return driver
+                    .poll(now_ms, &mut |event| heard.push(translate(&event)))
+                    .map(drop);
+            }
+        };
+        heard.push(said);
+        Ok(())
+    }
+
+    fn not_ready_ms(&self) -> u64 {
+        match self {
+            // The first turn asks, the next one takes.
+            Self::Sht4x(_) => u64::from(MEASUREMENT_MS),
+            _ => NOT_READY_MS,
+        }
+    }
+
+    fn failure(&self, error: &SensorError<I::Error>) -> Failure {
+        match error {
+            SensorError::NotReady => Failure::NotReady {
+                wait_ms: self.not_ready_ms(),
+            },
+            SensorError::ConfigurationLost { .. } => Failure::ConfigurationLost(fault_of(error)),
+            error => Failure::Error(fault_of(error), error.advice()),
         }
     }
 }
 
-fn translate(event: &GnssEvent) -> Heard {
+impl<I> Source for Chip<I>
+where
+    I: I2c,
+    I::Error: ClassifyBus,
+{
+    fn start(&mut self, now_ms: u64) -> Result<u64, Failure> {
+        self.begin(now_ms).map_err(|error| self.failure(&error))
+    }
+
+    fn fetch(&mut self, now_ms: u64, heard: &mut Vec<Heard>) -> Result<(), Failure> {
+        self.take(now_ms, heard)
+            .map_err(|error| self.failure(&error))
+    }
+
+    fn silent_ms(&self, period_ms: u64) -> u64 {
+        match self {
+            // Its own period is a second, whatever the period of the turns.
+            Self::Ublox(_) | Self::Mt3333(_) => 5000,
+            _ => period_ms.saturating_mul(3).max(3000),
+        }
+    }
+
+    fn silence(&self) -> Fault {
+        match self {
+            Self::Ublox(_) | Self::Mt3333(_) => fault(FaultKind::SILENT, 0),
+            _ => fault(FaultKind::NOT_READY, 0),
+        }
+    }
+}
+
+fn temperature(deg_c_128: i32) -> Heard {
+    Heard::Value(Value::Temperature(Celsius128(deg_c_128)))
+}
+
+/// Relative humidity as readings carry it.
+pub(super) fn humidity(milli_percent: i32) -> Value {
+    Value::Scalar(Scalar {
+        value: milli_percent,
+        unit: Unit::PERCENT,
+        scale: -3,
+    })
+}
+
+fn wire_code(wire: ThermocoupleFault) -> i32 {
+    match wire {
+        ThermocoupleFault::Open => WIRE_OPEN,
+        ThermocoupleFault::Short => WIRE_SHORT,
+    }
+}
+
+pub(super) fn translate(event: &GnssEvent) -> Heard {
     match event {
         GnssEvent::Fix(fix) => Heard::Value(Value::Position(position(fix))),
-        GnssEvent::NoFix(reason) => {
-            let code = no_fix_code(*reason);
-            Heard::Fault(Fault {
-                kind: FaultKind::NO_FIX,
-                register: 0,
-                code,
-            })
-        }
+        GnssEvent::NoFix(reason) => Heard::Fault(fault(FaultKind::NO_FIX, no_fix_code(*reason))),
         GnssEvent::Time(time) => Heard::Time(*time),
     }
 }
@@ -169,7 +243,7 @@ fn no_fix_code(reason: NoFixReason) -> i32 {
 }
 
 /// The fault that an error is.
-pub(super) fn fault_of<E>(error: &SensorError<E>) -> Fault {
+fn fault_of<E>(error: &SensorError<E>) -> Fault {
     let (kind, register, code) = match error {
         SensorError::Bus {
             class, register, ..

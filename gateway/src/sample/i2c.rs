@@ -5,11 +5,12 @@
 //! errors are classified by their number. Never: a decision taken from `embedded_hal::i2c::ErrorKind`,
 //! in which an absent chip on a Raspberry Pi is `Other`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, Operation};
 use linux_embedded_hal::I2cdev;
 use linux_embedded_hal::i2cdev::linux::LinuxI2CError;
+use sensor_drivers::adapter::Adapter;
 use sensor_drivers::sim::{SimBus, SimBusError};
 use sensor_drivers::{BusClass, ClassifyBus};
 
@@ -25,6 +26,9 @@ pub enum BusHandle {
 /// A device file, opened when it is needed.
 pub struct LinuxBus {
     path: PathBuf,
+    /// Where the kernel says what the adapter is.
+    name_file: Option<PathBuf>,
+    adapter: Adapter,
     open: Option<I2cdev>,
 }
 
@@ -39,8 +43,8 @@ impl std::fmt::Debug for LinuxBus {
 /// A failed transfer.
 #[derive(Debug)]
 pub enum HandleError {
-    /// Of the kernel, with its number.
-    Errno(i32),
+    /// Of the kernel, with its number and what that means on this adapter.
+    Errno(i32, BusClass),
     /// Of a simulated world.
     Sim(SimBusError),
 }
@@ -51,23 +55,53 @@ const ERRNO_UNKNOWN: i32 = 5;
 impl LinuxBus {
     /// A handle that is not open.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, open: None }
+    pub fn new(path: PathBuf, sysfs: &Path) -> Self {
+        let name_file = path
+            .file_name()
+            .map(|bus| sysfs.join("class/i2c-dev").join(bus).join("name"));
+        Self {
+            path,
+            name_file,
+            adapter: Adapter::Other,
+            open: None,
+        }
     }
 
-    fn transfer(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), i32> {
+    /// What the kernel says the adapter is, asked whenever the file is opened.
+    fn recognise(&mut self) {
+        let name = self
+            .name_file
+            .as_ref()
+            .and_then(|file| std::fs::read_to_string(file).ok());
+        self.adapter = Adapter::from_name(&name.unwrap_or_default());
+    }
+
+    fn transfer(
+        &mut self,
+        address: u8,
+        operations: &mut [Operation<'_>],
+    ) -> Result<(), HandleError> {
+        if self.open.is_none() {
+            self.recognise();
+        }
+        let adapter = self.adapter;
+        let failed = |error: &LinuxI2CError| {
+            let number = errno(error);
+            HandleError::Errno(number, adapter.class(number))
+        };
         let device = match &mut self.open {
             Some(device) => device,
-            closed => closed.insert(I2cdev::new(&self.path).map_err(|error| errno(&error))?),
+            closed => closed.insert(I2cdev::new(&self.path).map_err(|error| failed(&error))?),
         };
-        I2c::<u8>::transaction(device, address, operations).map_err(|error| {
-            let number = errno(error.inner());
-            if BusClass::from_errno(number) != BusClass::NoAck {
-                // A file of an adapter that was pulled out stays dead after it is plugged in again.
-                self.open = None;
-            }
-            number
-        })
+        let result = I2c::<u8>::transaction(device, address, operations)
+            .map_err(|error| failed(error.inner()));
+        if let Err(HandleError::Errno(_, class)) = result
+            && class != BusClass::NoAck
+        {
+            // A file of an adapter that was pulled out stays dead after it is plugged in again.
+            self.open = None;
+        }
+        result
     }
 }
 
@@ -89,9 +123,7 @@ impl I2c for BusHandle {
         operations: &mut [Operation<'_>],
     ) -> Result<(), HandleError> {
         match self {
-            Self::Linux(bus) => bus
-                .transfer(address, operations)
-                .map_err(HandleError::Errno),
+            Self::Linux(bus) => bus.transfer(address, operations),
             Self::Sim(bus) => bus
                 .transaction(address, operations)
                 .map_err(HandleError::Sim),
@@ -102,7 +134,7 @@ impl I2c for BusHandle {
 impl ClassifyBus for HandleError {
     fn class(&self) -> BusClass {
         match self {
-            Self::Errno(number) => BusClass::from_errno(*number),
+            Self::Errno(_, class) => *class,
             Self::Sim(error) => error.class(),
         }
     }
@@ -121,18 +153,35 @@ mod tests {
     #[test]
     fn a_device_file_that_is_not_there_is_an_error_with_its_number_and_is_tried_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut bus = BusHandle::Linux(LinuxBus::new(folder.path().join("i2c-1")));
+        let mut bus = BusHandle::Linux(LinuxBus::new(folder.path().join("i2c-1"), folder.path()));
         for _ in 0..2 {
             let error = bus.write(0x48, &[0]).unwrap_err();
-            assert!(matches!(error, HandleError::Errno(2)), "{error:?}");
+            assert!(matches!(error, HandleError::Errno(2, _)), "{error:?}");
             assert_eq!(error.class(), BusClass::Other(2));
         }
     }
 
     #[test]
+    fn the_kernel_says_what_the_adapter_is() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let folder = sysfs.path().join("class/i2c-dev/i2c-7");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, adapter) in [
+            ("bcm2835 (i2c@7e804000)\n", Adapter::Bcm2835),
+            ("i2c-tiny-usb at bus 001 device 004\n", Adapter::TinyUsb),
+            ("something\n", Adapter::Other),
+        ] {
+            std::fs::write(folder.join("name"), name).unwrap();
+            let mut bus = LinuxBus::new("/dev/i2c-7".into(), sysfs.path());
+            bus.recognise();
+            assert_eq!(bus.adapter, adapter, "{name}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_no_bus_is_an_error_with_its_number() {
-        let mut bus = BusHandle::Linux(LinuxBus::new("/dev/null".into()));
+        let mut bus = BusHandle::Linux(LinuxBus::new("/dev/null".into(), Path::new("/sys")));
         let error = bus.write(0x48, &[0]).unwrap_err();
-        assert!(matches!(error, HandleError::Errno(25)), "{error:?}");
+        assert!(matches!(error, HandleError::Errno(25, _)), "{error:?}");
     }
 }

@@ -1,34 +1,27 @@
-use firmware_shared::alert::Severity;
 use firmware_shared::reading::{FaultKind, Reading, Value};
 use firmware_shared::time::ClockSource;
 use firmware_shared::units::Celsius128;
+use sensor_drivers::lm75::Lm75Part;
+use sensor_drivers::mcp960x::Thermocouple;
 use sensor_drivers::sim::{Scenario, SimBus};
 
 use super::*;
-use crate::config::{Driver, Limits, SensorConfig};
+use crate::config::{Driver, SensorConfig, Source};
+
+/// The index of the second quantity.
+const COMPANION: u8 = 6;
 
 fn config(driver: Driver, address: u8) -> SensorConfig {
-    SensorConfig {
-        index: 5,
-        name: "probe".try_into().unwrap(),
-        driver,
-        address,
-        role: "load".try_into().unwrap(),
-        period_ms: if driver == Driver::Tmp117 { 1000 } else { 200 },
-        calibration: Celsius128(0),
-        limits: Limits {
-            severity: Severity::Warning,
-            ..Limits::NONE
-        },
-    }
+    SensorConfig::of_part(5, "probe", driver, address)
 }
 
 /// A device on a simulated bus, and what it has said; virtual time starts at 0.
 struct Scene {
     bus: SimBus,
-    device: Device<SimBus>,
+    device: Device<Chip<SimBus>>,
     now_ms: u64,
     readings: Vec<Reading>,
+    companions: Vec<Reading>,
     anchors: Vec<firmware_shared::time::TimeAnchor>,
     turns: u64,
 }
@@ -39,12 +32,17 @@ impl Scene {
         let file = folder.path().join("scenario.toml");
         std::fs::write(&file, chip).unwrap();
         let bus = Scenario::load(&file, 0).unwrap().bus;
-        let device = Device::new(config, bus.clone(), 0);
+        let Source::Part { driver, address } = config.source else {
+            panic!()
+        };
+        let chip = Chip::new(driver, bus.clone(), address);
+        let device = Device::new(config, Some(COMPANION), chip, 0);
         Self {
             bus,
             device,
             now_ms: 0,
             readings: Vec::new(),
+            companions: Vec::new(),
             anchors: Vec::new(),
             turns: 0,
         }
@@ -63,11 +61,15 @@ impl Scene {
             let Self {
                 device,
                 readings,
+                companions,
                 anchors,
                 now_ms,
                 ..
             } = self;
             device.turn(*now_ms, &mut |output| match output {
+                Output::Reading(reading) if reading.sensor == COMPANION => {
+                    companions.push(reading);
+                }
                 Output::Reading(reading) => readings.push(reading),
                 Output::Anchor(anchor) => anchors.push(anchor),
             });
@@ -141,7 +143,7 @@ fn an_absent_part_is_one_fault_a_minute_and_is_probed_all_the_time() {
         faults.windows(2).all(|w| w[1].0 - w[0].0 >= 60_000),
         "{faults:?}"
     );
-    assert!((37..60).contains(&scene.turns), "{} turns", scene.turns);
+    assert!((70..90).contains(&scene.turns), "{} turns", scene.turns);
 }
 
 #[test]
@@ -278,8 +280,9 @@ fn a_receiver_that_vanishes_is_found_and_configured_again() {
 #[test]
 fn the_fault_of_a_missing_device_file_names_its_number() {
     let folder = tempfile::tempdir().unwrap();
-    let handle = BusHandle::Linux(LinuxBus::new(folder.path().join("i2c-1")));
-    let mut device = Device::new(&config(Driver::Tmp117, 0x48), handle, 0);
+    let handle = BusHandle::Linux(LinuxBus::new(folder.path().join("i2c-1"), folder.path()));
+    let chip = Chip::new(Driver::Tmp117, handle, 0x48);
+    let mut device = Device::new(&config(Driver::Tmp117, 0x48), None, chip, 0);
     let mut said = Vec::new();
     device.turn(0, &mut |output| said.push(output));
     let Output::Reading(Reading {
@@ -306,4 +309,93 @@ fn epochs_that_one_turn_finds_have_stamps_of_their_own() {
         .map(|r| r.stamp_ms)
         .collect();
     assert_eq!(stamps, [22_250, 22_251]);
+}
+
+#[test]
+fn every_part_gives_a_value_each_period_and_nothing_else() {
+    let table = [
+        ("mcp9808", Driver::Mcp9808, 0x18),
+        ("tmp102", Driver::Tmp102, 0x48),
+        ("tmp112", Driver::Tmp102, 0x49),
+        ("lm75", Driver::Lm75(Lm75Part::Lm75), 0x4f),
+        ("lm75b", Driver::Lm75(Lm75Part::Lm75b), 0x4e),
+        ("tmp75", Driver::Lm75(Lm75Part::Tmp75), 0x4d),
+        ("tmp105", Driver::Lm75(Lm75Part::Tmp105), 0x4c),
+        ("sht4x", Driver::Sht4x, 0x44),
+        ("mcp9600", Driver::Mcp960x(Thermocouple::K), 0x60),
+        ("mcp9601", Driver::Mcp960x(Thermocouple::K), 0x67),
+    ];
+    for (kind, driver, address) in table {
+        let chip =
+            format!("[[chip]]\nkind = \"{kind}\"\naddress = {address}\nbase_deg_c = -18.0\n");
+        let mut scene = Scene::new(&chip, &config(driver, address));
+        scene.run_until(61_000);
+        assert_eq!(scene.faults(), [], "{kind}");
+        let count = scene.values_between(0, 61_000);
+        assert!((60..=61).contains(&count), "{kind}: {count}");
+        for reading in &scene.readings {
+            let Value::Temperature(value) = reading.value else {
+                panic!("{kind}: {reading:?}")
+            };
+            assert!((value.0 + 18 * 128).abs() <= 2, "{kind}: {reading:?}");
+        }
+    }
+}
+
+#[test]
+fn the_humidity_of_a_part_is_a_reading_of_its_own_with_the_same_stamp() {
+    let chip = "[[chip]]\nkind = \"sht4x\"\naddress = 0x44\nbase_deg_c = 4.0\nhumidity_percent = 85.0\n\
+                event = [{ kind = \"noack\", at_s = 20.5, for_s = 10.0 }]\n";
+    let mut scene = Scene::new(chip, &config(Driver::Sht4x, 0x44));
+    scene.run_until(60_000);
+    let stamps = |readings: &[Reading]| -> Vec<u64> {
+        readings.iter().map(|reading| reading.stamp_ms).collect()
+    };
+    assert_eq!(stamps(&scene.companions), stamps(&scene.readings));
+    let scalars = scene.companions.iter().filter_map(|r| match r.value {
+        Value::Scalar(scalar) => Some((scalar.value, scalar.scale)),
+        _ => None,
+    });
+    let mut count = 0;
+    for (value, scale) in scalars {
+        count += 1;
+        assert!((value - 85_000).abs() <= 100 && scale == -3, "{value}");
+    }
+    assert!(count >= 45, "{count}");
+    let faults = scene.companions.len() - count;
+    assert_eq!(faults, 1, "its part is at fault, and so is it");
+}
+
+#[test]
+fn an_open_thermocouple_is_a_fault_of_the_wire_and_never_a_temperature() {
+    let chip = "[[chip]]\nkind = \"mcp9601\"\naddress = 0x67\nbase_deg_c = 350.0\n\
+                event = [{ kind = \"wireopen\", at_s = 20.0, for_s = 10.0 }]\n";
+    let driver = Driver::Mcp960x(Thermocouple::K);
+    let mut scene = Scene::new(chip, &config(driver, 0x67));
+    scene.run_until(60_000);
+    assert_eq!(scene.faults().len(), 1, "{:?}", scene.faults());
+    assert_eq!(scene.faults()[0].1, "wire");
+    assert_eq!(scene.values_between(21_000, 30_000), 0);
+    assert!(scene.values_between(31_000, 60_000) >= 28);
+}
+
+#[test]
+fn a_hung_bus_is_back_within_five_seconds_of_its_release() {
+    for release_s in [70.0, 70.7, 71.3, 72.1, 72.9] {
+        let for_s = release_s - 10.0;
+        let chip = format!(
+            "[[chip]]\nkind = \"mcp9600\"\naddress = 0x60\nbase_deg_c = 90.0\n\
+             event = [{{ kind = \"hang\", at_s = 10.0, for_s = {for_s} }}]\n"
+        );
+        let driver = Driver::Mcp960x(Thermocouple::K);
+        let mut scene = Scene::new(&chip, &config(driver, 0x60));
+        scene.run_until(90_000);
+        let release_ms = (release_s * 1000.0) as u64;
+        assert!(
+            scene.values_between(release_ms, release_ms + 5000) > 0,
+            "{release_s}: {:?}",
+            scene.faults()
+        );
+        assert_eq!(scene.faults()[0].1, "bus_timeout");
+    }
 }

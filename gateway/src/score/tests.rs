@@ -8,13 +8,6 @@ use crate::config::Driver;
 
 fn sensor(index: u8) -> SensorConfig {
     SensorConfig {
-        index,
-        name: "cargo".try_into().unwrap(),
-        driver: Driver::Tmp117,
-        address: 0x48,
-        role: "load".try_into().unwrap(),
-        period_ms: 1000,
-        calibration: Celsius128(0),
         limits: Limits {
             high: Some(Celsius128(8 * 128)),
             low: Some(Celsius128(2 * 128)),
@@ -22,6 +15,7 @@ fn sensor(index: u8) -> SensorConfig {
             hysteresis: Celsius128(64),
             severity: Severity::Critical,
         },
+        ..SensorConfig::of_part(index, "cargo", Driver::Tmp117, 0x48)
     }
 }
 

@@ -118,6 +118,18 @@ pub enum LastValue {
         /// Degrees Celsius.
         deg_c: f64,
     },
+    /// Relative humidity or another number.
+    Number {
+        /// The number.
+        value: f64,
+        /// Its unit.
+        unit: &'static str,
+    },
+    /// A contact.
+    Input {
+        /// Whether it is active.
+        active: bool,
+    },
     /// A position.
     Position {
         /// Degrees, north positive.

@@ -267,6 +267,12 @@ impl Scenario {
         })
     }
 
+    /// Virtual seconds per real second.
+    #[must_use]
+    pub fn speed_x(&self) -> f64 {
+        self.speed_x
+    }
+
     /// Builds the world at the real boot time `now_ms`, taking up an existing truth file.
     ///
     /// # Errors

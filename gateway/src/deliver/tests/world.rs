@@ -1,7 +1,7 @@
 //! A vehicle on a simulated disk, a broker that may forget, and a centre.
 use std::collections::BTreeMap;
 
-use firmware_shared::catalogue::Catalogue;
+use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::SoftwareVersion;
 use firmware_shared::time::BootId;
@@ -54,6 +54,7 @@ pub(crate) fn identity(epoch: Epoch) -> ProcessIdentity {
         boot_id: BootId([7; 16]),
         software: SoftwareVersion::try_from("test").unwrap(),
         catalogue: Catalogue::default(),
+        details: Details::default(),
         tail_at_most: [TAIL_AT_MOST; 3],
     }
 }

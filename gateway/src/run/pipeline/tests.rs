@@ -18,9 +18,10 @@ use firmware_shared::units::Celsius128;
 use sensor_drivers::sim::{Scenario, SimBus};
 
 use super::*;
+use crate::config::Source;
 use crate::forward::link::Session;
 use crate::run::{Surroundings, setup};
-use crate::sample::{Device, Output, SensorBoard};
+use crate::sample::{Chip, Device, Output, SensorBoard};
 use crate::sequencer::{Issuer, queue};
 use crate::spool::disk::RealDisk;
 
@@ -75,7 +76,7 @@ tunnel = [{ at_s = 30.0, for_s = 10.0 }]
 struct Vehicle {
     folder: tempfile::TempDir,
     bus: SimBus,
-    devices: Vec<Device<SimBus>>,
+    devices: Vec<Device<Chip<SimBus>>>,
     issuer: Issuer,
     intake: Intake,
     pipeline: Pipeline,
@@ -111,7 +112,13 @@ impl Vehicle {
             .bus;
         let devices = config
             .sensors()
-            .map(|s| Device::new(s, bus.clone(), 0))
+            .filter_map(|s| {
+                let Source::Part { driver, address } = s.source else {
+                    return None;
+                };
+                let chip = Chip::new(driver, bus.clone(), address);
+                Some(Device::new(s, None, chip, 0))
+            })
             .collect();
         let (issuer, intake) = queue(queue_count);
         let pipeline = pipeline(&config, 7);
@@ -132,7 +139,8 @@ impl Vehicle {
 
     /// Lets the sensors work up to a moment, without the pipeline.
     fn sample_until(&mut self, until_ms: u64) {
-        let due = |devices: &[Device<SimBus>]| devices.iter().map(Device::due_ms).min().unwrap();
+        let due =
+            |devices: &[Device<Chip<SimBus>>]| devices.iter().map(Device::due_ms).min().unwrap();
         while due(&self.devices) < until_ms {
             self.now_ms = due(&self.devices).max(self.now_ms);
             self.bus.advance_to(self.now_ms);
@@ -772,4 +780,52 @@ fn a_sealed_reading_carries_its_score() {
         .map(|reading| (reading.stamp_ms, reading.score.0))
         .collect();
     assert_eq!(scored, [(990_000, 1000)]);
+}
+
+#[test]
+fn when_the_supply_goes_everything_is_sealed_and_durable_at_once() {
+    let supply = "[[sensor]]\nname = \"supply\"\ndriver = \"gpio\"\nchip = \"/dev/gpiochip0\"\nline = 4\n\
+                  role = \"power_good\"\n";
+    let mut vehicle = Vehicle::new(&format!("{CONFIG}{supply}"), SCENARIO, 4096);
+    let frames = |vehicle: &Vehicle| {
+        let mut disk = RealDisk::new(vehicle.folder.path().join("spool"));
+        let found = crate::spool::inspect::inspect(&mut disk).unwrap();
+        let telemetry = found.segments.iter().filter(|s| s.lane == Lane::Telemetry);
+        telemetry.map(|segment| segment.frames).sum::<u64>()
+    };
+    let state = |stamp_ms, state| Reading {
+        stamp_ms,
+        sensor: 2,
+        score: Score::ORDINARY,
+        value: Value::State(state),
+    };
+    let drain = |vehicle: &mut Vehicle, stamp_ms| {
+        let Vehicle {
+            pipeline, intake, ..
+        } = vehicle;
+        pipeline.drain(at(stamp_ms), intake);
+    };
+    vehicle.issuer.issue(state(100, 1));
+    drain(&mut vehicle, 100);
+    assert_eq!(
+        frames(&vehicle),
+        0,
+        "an ordinary reading waits for its batch"
+    );
+    vehicle.issuer.issue(state(200, 0));
+    drain(&mut vehicle, 200);
+    assert_eq!(frames(&vehicle), 1, "before the turn ends");
+    vehicle.issuer.issue(state(300, 0));
+    drain(&mut vehicle, 300);
+    assert_eq!(frames(&vehicle), 1, "it is gone already");
+    let kinds: Vec<_> = vehicle
+        .pipeline
+        .desk
+        .open()
+        .map(|alert| alert.kind.to_string())
+        .collect();
+    assert_eq!(kinds, ["power_lost"]);
+    vehicle.issuer.issue(state(400, 1));
+    drain(&mut vehicle, 400);
+    assert_eq!(vehicle.pipeline.desk.open().count(), 0);
 }
