@@ -11,6 +11,7 @@ use crate::error::{ClassifyBus, SensorError};
 use crate::gnss::GnssEvent;
 use crate::gnss::epoch::EpochRules;
 use crate::gnss::health::ReceiverHealth;
+use crate::gnss::stream::StreamCounts;
 use crate::gnss::watch::PositionState;
 use crate::lm75::{Lm75Part, Lm75Sample};
 use crate::mcp960x::{Mcp960xSample, Thermocouple};
@@ -157,6 +158,11 @@ where
     ) -> Result<DrainStats, SensorError<I::Error>> {
         let bus = &mut Waiting(&mut self.i2c);
         self.logic.poll(bus, now_ms, sink).await
+    }
+
+    /// What went through since the driver was made.
+    pub fn counts(&self) -> StreamCounts {
+        self.logic.counts()
     }
 
     /// What the receiver says about itself.

@@ -25,6 +25,7 @@ use crate::error::{ClassifyBus, ConfigError, SensorError};
 use crate::gnss::epoch::EpochRules;
 use crate::gnss::feed::GnssFeed;
 use crate::gnss::health::ReceiverHealth;
+use crate::gnss::stream::StreamCounts;
 use crate::gnss::watch::{PositionState, PositionWatch};
 use crate::gnss::{Arrival, GnssEvent};
 use crate::transfer::{Blocking, Transfer, finish};
@@ -270,6 +271,10 @@ impl Logic {
         );
     }
 
+    pub(crate) fn counts(&self) -> StreamCounts {
+        self.feed.counts()
+    }
+
     pub(crate) fn health(&self) -> ReceiverHealth {
         self.feed.health()
     }
@@ -441,6 +446,11 @@ where
         sink: &mut dyn FnMut(GnssEvent),
     ) -> Result<DrainStats, SensorError<I::Error>> {
         finish(self.logic.poll(&mut Blocking(&mut self.i2c), now_ms, sink))
+    }
+
+    /// What went through since the driver was made.
+    pub fn counts(&self) -> StreamCounts {
+        self.logic.counts()
     }
 
     /// What the receiver says about its antenna, jamming, spoofing and leap seconds.

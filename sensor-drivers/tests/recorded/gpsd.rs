@@ -5,30 +5,20 @@
 //! reports its faster messages, too. Compared are time (1 ms), latitude and longitude (1e-7
 //! degree), speed (0.01 m/s), course (0.01 degree) and mode (1 no fix, 2 2D, 3 3D).
 //!
-//! Every difference that remains is in this table, with its count; another one fails the test.
-//!
-//! | log | difference | why |
-//! | --- | --- | --- |
-//! | gp-320fw coldboot | 1 fix too many | gpsd says mode 3 of this epoch at first, as we do; then void RMCs with impossible dates come, and gpsd repeats the old time with mode 1, which is its last word on it |
-//! | haicom-305N | 1 time unknown | gpsd reports this epoch, but without a time, because it is the first after void ones |
-//! | haicom-305N | 1 mode | the GSA of this epoch says 2D and we follow it; gpsd stays with the 3D that it took from a GGA with four satellites |
-//! | neo-m8n | 1024 weeks apart | gpsd takes the 2015 of the log for a week-number rollover and adds 1024 weeks; they are taken off again before the comparison |
-//! | neo-m8n | 1 time unknown | the log ends before gpsd reports its last epoch |
-//! | ublox-neo-m8l | 1 time unknown | gpsd reports its first TPV after the first NAV-PVT, with a later time |
-//! | ublox-neo-m8l | 1 position, speed, course | gpsd's last TPV with the time of this NAV-PVT carries a faster (HNR) solution that came after it |
+//! Every difference that remains is in [`EXPLAINED`], with its count and its reason; another one
+//! fails the test. `ORACLE.md` is written from what the test finds, and the test compares it with
+//! the file; `FLEET_UPDATE_ORACLE=1` writes it.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use libtest_mimic::Failed;
-use sensor_drivers::gnss::epoch::EpochTracker;
-use sensor_drivers::gnss::stream::StreamSplitter;
+use sensor_drivers::gnss::decode::GnssDecoder;
 use sensor_drivers::gnss::utc::Iso;
-use sensor_drivers::gnss::{EpochTime, Fix, FixKind, GnssEvent};
+use sensor_drivers::gnss::{EpochReport, Fix, FixKind};
 
-use super::oracle;
-use super::promises::{Outcome, RULES, ensure};
+use super::promises::{Outcome, ensure};
 
 /// What gpsd says of one time.
 #[derive(Debug, Clone, Copy)]
@@ -60,17 +50,64 @@ enum Difference {
     CourseMissing,
 }
 
-/// Log, difference, how often.
-const EXPLAINED: [(&str, Difference, usize); 8] = [
-    ("gp-320fw-2019-04-07-coldboot", Difference::FixToo, 1),
-    ("haicom-305N", Difference::TimeUnknown, 1),
-    ("haicom-305N", Difference::Mode, 1),
-    ("neo-m8n", Difference::TimeUnknown, 1),
-    ("ublox-neo-m8l", Difference::TimeUnknown, 1),
-    ("ublox-neo-m8l", Difference::Position, 1),
-    ("ublox-neo-m8l", Difference::Speed, 1),
-    ("ublox-neo-m8l", Difference::Course, 1),
+impl Difference {
+    fn words(self) -> &'static str {
+        match self {
+            Self::FixMissing => "fix missing here",
+            Self::FixToo => "fix that gpsd does not have",
+            Self::TimeUnknown => "fix at a time that gpsd does not report",
+            Self::Mode => "mode",
+            Self::Position => "position",
+            Self::Speed => "speed",
+            Self::Course => "course",
+            Self::SpeedToo => "speed that gpsd does not have",
+            Self::CourseToo => "course that gpsd does not have",
+            Self::SpeedMissing => "speed missing here",
+            Self::CourseMissing => "course missing here",
+        }
+    }
+}
+
+/// Log, difference, how often, why.
+const EXPLAINED: [(&str, Difference, usize, &str); 8] = [
+    (
+        "gp-320fw-2019-04-07-coldboot",
+        Difference::FixToo,
+        1,
+        "gpsd says mode 3 of this epoch at first, as we do; then void RMCs with impossible dates \
+         come, and gpsd repeats the old time with mode 1, which is its last word on it",
+    ),
+    (
+        "haicom-305N",
+        Difference::TimeUnknown,
+        1,
+        "gpsd reports this epoch, but without a time, because it is the first after void ones",
+    ),
+    (
+        "haicom-305N",
+        Difference::Mode,
+        1,
+        "the GSA of this epoch says 2D and we follow it; gpsd stays with the 3D that it took from \
+         a GGA with four satellites",
+    ),
+    (
+        "neo-m8n",
+        Difference::TimeUnknown,
+        1,
+        "the log ends before gpsd reports its last epoch",
+    ),
+    (
+        "ublox-neo-m8l",
+        Difference::TimeUnknown,
+        1,
+        "gpsd reports its first TPV after the first NAV-PVT, with a later time",
+    ),
+    ("ublox-neo-m8l", Difference::Position, 1, FASTER),
+    ("ublox-neo-m8l", Difference::Speed, 1, FASTER),
+    ("ublox-neo-m8l", Difference::Course, 1, FASTER),
 ];
+const FASTER: &str = "gpsd's last TPV with the time of this NAV-PVT carries a faster (HNR) solution \
+                      that came after it";
 /// In this log gpsd adds 1024 weeks to every date.
 const ROLLED_OVER: &str = "neo-m8n";
 const WEEKS_1024_MS: i64 = 1024 * 7 * 86_400_000;
@@ -115,7 +152,7 @@ pub(crate) fn agrees(data: &Path) -> Outcome {
     }
     let expected: BTreeMap<_, _> = EXPLAINED
         .iter()
-        .map(|(log, difference, count)| ((*log, *difference), *count))
+        .map(|(log, difference, count, _)| ((*log, *difference), *count))
         .collect();
     ensure!(
         found == expected,
@@ -123,6 +160,44 @@ pub(crate) fn agrees(data: &Path) -> Outcome {
         said.join("\n")
     );
     ensure!(compared == COMPARED, "compared {compared:?}");
+    check_table(&table())
+}
+
+/// `ORACLE.md`, from figures that have just been found to be so.
+fn table() -> String {
+    let mut text = String::from(
+        "# Differences from gpsd\n\n\
+         Written by `cargo test -p sensor-drivers --test recorded` with `FLEET_UPDATE_ORACLE=1`, and \
+         compared by it\notherwise. gpsd's decoded JSON of the same logs is the oracle: the last timed TPV of \
+         each time; of\n`ublox-neo-m8l` only the epochs of its NAV-PVT, because gpsd reports its faster \
+         messages, too. Equal are\ntime (1 ms), latitude and longitude (1e-7 degree), speed (0.01 m/s), course \
+         (0.01 degree) and mode\n(2 or 3 dimensions), except for what is listed.\n\n\
+         | log | epochs with a fix on both sides |\n| --- | --- |\n",
+    );
+    for (log, both) in COMPARED {
+        text += &format!("| {log} | {both} |\n");
+    }
+    text += &format!(
+        "\nIn {ROLLED_OVER} gpsd takes the 2015 of the log for a week-number rollover and adds 1024 weeks; \
+         they are\ntaken off again before the comparison.\n\n\
+         | log | difference | epochs | why |\n| --- | --- | --- | --- |\n"
+    );
+    for (log, difference, count, why) in EXPLAINED {
+        text += &format!("| {log} | {} | {count} | {why} |\n", difference.words());
+    }
+    text
+}
+
+fn check_table(expected: &str) -> Outcome {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ORACLE.md");
+    if std::env::var("FLEET_UPDATE_ORACLE").is_ok_and(|update| update == "1") {
+        fs::write(&path, expected)?;
+    }
+    let found = fs::read_to_string(&path)?;
+    ensure!(
+        found == expected,
+        "ORACLE.md does not say what was found: run with FLEET_UPDATE_ORACLE=1 and look at the change"
+    );
     Ok(())
 }
 
@@ -183,20 +258,19 @@ fn fields(fix: &Fix, tpv: &Tpv) -> Vec<Difference> {
 }
 
 fn fixes(log: &Path) -> BTreeMap<i64, Fix> {
-    let mut splitter = StreamSplitter::new();
-    let mut tracker = EpochTracker::new(RULES);
+    let mut decoder = GnssDecoder::new();
     let mut fixes = BTreeMap::new();
-    let mut sink = |event| {
-        if let GnssEvent::Fix(fix) = event
-            && let EpochTime::Utc { utc_ms } = fix.epoch
-        {
-            fixes.insert(utc_ms, fix);
+    let mut sink = |report: EpochReport| {
+        if let (Some(utc_ms), Some(fix)) = (report.utc_ms(), report.fix()) {
+            fixes.insert(utc_ms, *fix);
         }
     };
-    splitter.push(&oracle::receiver_output(log), &mut |frame| {
-        tracker.hear(&frame, None, &mut sink);
-    });
-    tracker.finish(&mut sink);
+    // With its comments, as a person hands the file over.
+    let file = fs::read(log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+    for piece in file.chunks(61) {
+        decoder.push(piece, &mut sink);
+    }
+    decoder.finish(&mut sink);
     fixes
 }
 
