@@ -161,6 +161,7 @@ fn profile(seed: u64) -> Profile {
             rise_deg_c: HOT_DEG_C - CALM_DEG_C,
         }],
         frozen: Vec::new(),
+        stalled: Vec::new(),
         seed,
         stream: u64::from(THERMOMETER),
     }

@@ -120,8 +120,9 @@ impl Logic {
         stats.bad_checksums = after.bad_checksums.wrapping_sub(before.bad_checksums);
         let said = packet.iter().filter(|byte| **byte != PADDING).count();
         stats.bytes = u32::try_from(said).unwrap_or(u32::MAX);
-        // The last byte is padding in any case; one before it means that the stream ran dry.
-        stats.emptied = matches!(packet, [.., PADDING, PADDING]);
+        // The last byte is padding in any case, and the one before it may end a line; one more
+        // means that the stream ran dry.
+        stats.emptied = matches!(packet, [.., PADDING, PADDING, PADDING]);
         if stats.emptied {
             // Half a sentence holds others back for no longer than the next of its kind.
             self.arrival

@@ -2,8 +2,10 @@
 //!
 //! Promises: a sample is a conversion result of a part that identified itself and still holds the
 //! configuration written to it; the power-on code and codes outside the part's range are errors,
-//! never temperatures. Never: a delay, a spin, or an unbounded wait for the data-ready bit (a bit
-//! that sets while the configuration register is being read is lost by the part).
+//! never temperatures; a part that has stopped converting is not ready, and its last result never
+//! comes again as a fresh one. Never: a delay, a spin, or a result missed for good because its
+//! data-ready bit was (one that sets while the configuration register is being read is lost by the
+//! part): a register that has changed is fresh without it.
 //!
 //! Register map, all words big-endian:
 //! ```text
@@ -43,7 +45,7 @@ const SETTINGS: u16 = (0b011 << 7) | (0b10 << 5);
 
 /// One conversion cycle with the settings that `configure` writes.
 pub const CYCLE_MS: u32 = 500;
-/// After this many turns without a data-ready bit the result is read all the same.
+/// After this many turns without a data-ready bit the register is read all the same.
 pub const READY_POLLS_MAX: u8 = 3;
 
 /// The code before the first conversion; it would read as -256 degC.
@@ -60,8 +62,8 @@ pub struct Tmp117Sample {
     pub raw: i16,
     /// The `now_ms` that `fetch` was given.
     pub stamp_ms: u64,
-    /// Whether the part said that the result is fresh. Without it the result may be the one
-    /// before: the ready bit had been lost for [`READY_POLLS_MAX`] turns.
+    /// Whether the part said that the result is fresh. Without it the ready bit had been lost for
+    /// [`READY_POLLS_MAX`] turns, and the result differs from the one before.
     pub ready_seen: bool,
 }
 
@@ -98,14 +100,15 @@ pub fn milli_deg_c(raw: i16) -> i32 {
 pub(crate) struct Logic {
     address: u8,
     not_ready_polls: u8,
+    last_raw: Option<i16>,
 }
 
 impl Logic {
     pub(crate) fn new(address: u8) -> Self {
-        let not_ready_polls = 0;
         Self {
             address,
-            not_ready_polls,
+            not_ready_polls: 0,
+            last_raw: None,
         }
     }
 
@@ -135,6 +138,7 @@ impl Logic {
 
     async fn configure<B: Transfer>(&mut self, bus: &mut B) -> Result<(), SensorError<B::Error>> {
         self.not_ready_polls = 0;
+        self.last_raw = None;
         self.registers(bus)
             .set_word(REG_CONFIGURATION, SETTINGS)
             .await
@@ -163,11 +167,17 @@ impl Logic {
         self.not_ready_polls = 0;
         let word = part.word(REG_TEMPERATURE).await?.to_be_bytes();
         match decode_temperature(word) {
-            Ok(raw) => Ok(Tmp117Sample {
-                raw,
-                stamp_ms: now_ms,
-                ready_seen,
-            }),
+            Ok(raw) => {
+                let before = self.last_raw.replace(raw);
+                if !ready_seen && before.is_none_or(|before| before == raw) {
+                    return Err(SensorError::NotReady);
+                }
+                Ok(Tmp117Sample {
+                    raw,
+                    stamp_ms: now_ms,
+                    ready_seen,
+                })
+            }
             Err(raw) => Err(SensorError::Implausible {
                 raw: i32::from(raw),
             }),
@@ -229,8 +239,7 @@ where
     /// Takes the latest conversion result, if there is a fresh one.
     ///
     /// # Errors
-    /// [`SensorError::NotReady`] when there is none (at most [`READY_POLLS_MAX`] - 1 times in a
-    /// row), [`SensorError::ConfigurationLost`] after a brown-out, [`SensorError::Implausible`]
+    /// [`SensorError::NotReady`] when there is none, [`SensorError::ConfigurationLost`] after a brown-out, [`SensorError::Implausible`]
     /// for a code that is not a temperature, or a bus failure.
     pub fn fetch(&mut self, now_ms: u64) -> Result<Tmp117Sample, SensorError<I::Error>> {
         finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))

@@ -5,7 +5,6 @@
 //! shares no step with the codecs. A code that the datasheet does not allow must be an error.
 
 #![expect(
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "test code, which clippy cannot tell in functions beside the tests"

@@ -118,11 +118,16 @@ fn a_receiver_is_not_read_within_two_milliseconds() {
 
 #[test]
 fn a_full_packet_asks_for_another_poll() {
-    let full = std::vec![b'x'; 254];
-    let steps = packets(&full);
-    let (_, totals) = run(&steps);
-    assert!(!totals.emptied);
-    assert_eq!(totals.bytes, 254);
+    let mut full = std::vec![b'x'; 254];
+    for (last, bytes) in [(b'x', 254), (PADDING, 253)] {
+        // A line may end with the packet.
+        full[253] = last;
+        let (_, totals) = run(&packets(&full));
+        assert!(!totals.emptied);
+        assert_eq!(totals.bytes, bytes);
+    }
+    full[252] = PADDING;
+    assert!(run(&packets(&full)).1.emptied);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Promises: chips are reached one message at a time, at the virtual time set by `advance_to`;
 //! transactions take no time. Refused as on a BCM2835: a read followed by another message, and
-//! zero-length messages. An address without a chip, or with a chip that is silenced at the time,
+//! zero-length messages; and as by the kernel above it: more than 42 messages, and one above 8192
+//! bytes. An address without a chip, or with a chip that is silenced at the time,
 //! does not acknowledge; what else goes wrong stands in a [`FaultScript`]. Never: virtual time running backwards.
 //!
 //! [`SimBus::message_write`] and [`SimBus::message_read`] are the same single messages for a
@@ -16,6 +17,11 @@ use super::Window;
 use super::fault::{Fault, FaultScript};
 use super::truth::TruthFile;
 use crate::error::{BusClass, ClassifyBus};
+
+/// What i2c-dev takes in one transaction.
+const MESSAGES_MAX: usize = 42;
+/// What i2c-dev takes in one message.
+const MESSAGE_LEN_MAX: usize = 8192;
 
 /// A chip behind an address.
 pub trait SimChip: Send + std::fmt::Debug {
@@ -52,6 +58,9 @@ pub enum SimBusError {
     /// The adapter cannot do this transaction.
     #[error("transfer not supported by the adapter (errno 95)")]
     Unsupported,
+    /// The kernel does not pass such a transaction on.
+    #[error("transfer too large for the kernel (errno 22)")]
+    TooLarge,
     /// The truth file could not be written, so the reading was withheld: a test without its
     /// oracle must not go on.
     #[error("truth file cannot be written: {0}")]
@@ -65,6 +74,7 @@ impl ClassifyBus for SimBusError {
             Self::Hung => BusClass::from_errno(110),
             Self::Short => BusClass::from_errno(5),
             Self::Unsupported => BusClass::from_errno(95),
+            Self::TooLarge => BusClass::from_errno(22),
             Self::TruthFile(_) => BusClass::Other(0),
         }
     }
@@ -165,12 +175,14 @@ impl State {
             slots,
             truth,
         } = self;
-        let empty = match message {
-            Operation::Write(bytes) => bytes.is_empty(),
-            Operation::Read(into) => into.is_empty(),
+        let len = match message {
+            Operation::Write(bytes) => bytes.len(),
+            Operation::Read(into) => into.len(),
         };
-        if empty {
-            return Err(SimBusError::Unsupported);
+        match len {
+            0 => return Err(SimBusError::Unsupported),
+            1..=MESSAGE_LEN_MAX => {}
+            _ => return Err(SimBusError::TooLarge),
         }
         let now_ms = *now_ms;
         if slots
@@ -215,6 +227,9 @@ impl I2c for SimBus {
         let reads_before_the_end = operations
             .split_last()
             .is_some_and(|(_, rest)| rest.iter().any(|op| matches!(op, Operation::Read(_))));
+        if operations.len() > MESSAGES_MAX {
+            return Err(SimBusError::TooLarge);
+        }
         if operations.is_empty() || reads_before_the_end {
             return Err(SimBusError::Unsupported);
         }
@@ -303,6 +318,20 @@ mod tests {
             bus.transaction(0x48, &mut []),
             Err(SimBusError::Unsupported)
         );
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_pass_on_is_refused_before_a_chip_sees_it() {
+        let mut bus = bus();
+        let largest = vec![1; MESSAGE_LEN_MAX];
+        assert_eq!(bus.write(0x48, &largest), Ok(()));
+        let refused = bus.write(0x48, &vec![1; MESSAGE_LEN_MAX + 1]);
+        assert_eq!(refused, Err(SimBusError::TooLarge));
+        assert_eq!(SimBusError::TooLarge.class(), BusClass::Other(22));
+        for (messages, expected) in [(42, Ok(())), (43, Err(SimBusError::TooLarge))] {
+            let mut writes: Vec<_> = (0..messages).map(|_| Operation::Write(&[1])).collect();
+            assert_eq!(bus.transaction(0x48, &mut writes), expected);
+        }
     }
 
     #[test]

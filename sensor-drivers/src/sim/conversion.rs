@@ -1,9 +1,10 @@
 //! When a simulated thermometer converts, and what comes of it.
 //!
 //! Promises: conversions follow each other from power-on without a gap; a result is the world at
-//! the end of its conversion; a brown-out forgets it. Never: a result before the first conversion
-//! has ended.
+//! the end of its conversion; a brown-out forgets it; while the part is stalled none ends. Never: a
+//! result before the first conversion has ended.
 
+use super::Window;
 use super::profile::Profile;
 
 /// A converter that runs by itself.
@@ -15,6 +16,13 @@ pub(super) struct Converter {
     since_ms: u64,
     brown_outs_ms: Vec<u64>,
     seen_ms: u64,
+}
+
+/// Whether a conversion that would end at `at_ms` of virtual time does not take place.
+pub(super) fn stalls(profile: &Profile, t0_ms: u64, at_ms: u64) -> bool {
+    let since_start_ms = at_ms.saturating_sub(t0_ms);
+    let stalls = |window: &Window| window.contains(since_start_ms);
+    profile.stalled.iter().any(stalls)
 }
 
 impl Converter {
@@ -49,9 +57,17 @@ impl Converter {
         self.since_ms = now_ms;
     }
 
-    /// How many conversions of `period_ms` have ended since power-on or the last `restart`.
+    /// The ordinal of the last conversion of `period_ms` that took place since power-on or the last
+    /// `restart`; 0 when none did.
     pub(super) fn ended(&self, now_ms: u64, period_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.since_ms) / period_ms
+        let due = now_ms.saturating_sub(self.since_ms) / period_ms;
+        let took_place = |n: &u64| !self.stalls_at(self.since_ms + n * period_ms);
+        (1..=due).rev().find(took_place).unwrap_or(0)
+    }
+
+    /// Whether a conversion that would end at `at_ms` of virtual time does not take place.
+    pub(super) fn stalls_at(&self, at_ms: u64) -> bool {
+        stalls(&self.profile, self.t0_ms, at_ms)
     }
 
     /// The last result in 1/128 degC, if there is one.
@@ -89,6 +105,10 @@ mod tests {
             noise_lsb_rms: 0.0,
             disturbances: Vec::new(),
             frozen: Vec::new(),
+            stalled: vec![Window {
+                from_ms: 99_000,
+                to_ms: 101_000,
+            }],
             seed: 0,
             stream: 0,
         };
@@ -103,6 +123,18 @@ mod tests {
         assert_eq!(converter.latest(5499, 250), Some(converter.at(5250)));
         assert_eq!(converter.ended(6000, 250), 4);
         assert_eq!(converter.at(701_000), 12_800);
+    }
+
+    #[test]
+    fn while_it_is_stalled_no_conversion_ends() {
+        let converter = converter();
+        let before = converter.ended(99_999, 250);
+        assert_eq!(before, (99_999 - 5000) / 250);
+        for now_ms in [100_000, 101_999] {
+            assert_eq!(converter.ended(now_ms, 250), before);
+            assert_eq!(converter.latest(now_ms, 250), Some(converter.at(99_750)));
+        }
+        assert_eq!(converter.latest(102_000, 250), Some(converter.at(102_000)));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::sht4x::Sht4x;
 use crate::tmp102::Tmp102;
 use crate::tmp117::Tmp117;
 
+mod receivers;
+
 type Failure = SensorError<SimBusError>;
 
 /// What the drivers have in common, in 1/128 degC.
@@ -325,6 +327,28 @@ fn a_frozen_part_repeats_itself_and_nothing_is_made_up() {
         let frozen = log.values_within(22_000, 50_000);
         assert!(frozen.len() >= 26, "{kind}");
         assert!(frozen.iter().all(|value| *value == frozen[0]), "{kind}");
+        all_from_the_chip(kind, &log);
+    }
+}
+
+#[test]
+fn a_part_that_stops_converting_is_told_by_those_that_can_see_it() {
+    for (kind, address, _) in PARTS {
+        let log = run(
+            kind,
+            address,
+            "{ kind = 'stall', at_s = 20.0, for_s = 30.0 }",
+        );
+        let stalled = log.values_within(23_000, 50_000);
+        match kind {
+            // Nothing is repeated: no conversion, no value.
+            "tmp117" | "mcp9600" | "mcp9601" | "sht4x" => {
+                assert!(stalled.is_empty(), "{kind}: {stalled:?}");
+            }
+            // They say nothing about their conversions.
+            _ => assert!(stalled.len() >= 26, "{kind}"),
+        }
+        assert!(log.values_within(50_000, 60_000).len() >= 8, "{kind}");
         all_from_the_chip(kind, &log);
     }
 }

@@ -8,19 +8,22 @@
 //!
 //! Never: a clock, a thread, a delay.
 //!
-//! A scenario file is described in [`scenario`], the truth file in [`truth`].
+//! A scenario file is described in `SCENARIOS.md` of this crate, the truth file in [`truth`].
 
 pub mod boot;
+mod broadcast;
 pub mod bus;
 pub mod clock;
 mod conversion;
 #[cfg(test)]
 mod drives;
 pub mod fault;
+mod fifo;
 pub mod lm75;
 pub mod log;
 pub mod mcp960x;
 pub mod mcp9808;
+pub mod mt3333;
 pub mod profile;
 mod random;
 pub mod route;

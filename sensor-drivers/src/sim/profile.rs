@@ -76,6 +76,8 @@ pub struct Profile {
     pub disturbances: Vec<Disturbance>,
     /// While inside, the value of the beginning is repeated, down to the noise.
     pub frozen: Vec<Window>,
+    /// While inside, the part does not convert: its register keeps what it has.
+    pub stalled: Vec<Window>,
     /// Seed of the scenario.
     pub seed: u64,
     /// Tells chips with the same seed apart.
@@ -132,6 +134,7 @@ mod tests {
             noise_lsb_rms: 0.0,
             disturbances: Vec::new(),
             frozen: Vec::new(),
+            stalled: Vec::new(),
             seed: 1,
             stream: 0x48,
         }

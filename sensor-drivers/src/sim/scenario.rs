@@ -4,84 +4,8 @@
 //! names file, key, value and what is allowed; a scenario whose truth file exists goes on where
 //! that file ends. Never: a silent default for a value that was given.
 //!
-//! ```toml
-//! speed_x = 60.0                 # virtual seconds per real second; default 1
-//! seed = 7                       # of all noise; default 0
-//! truth_file = "truth.jsonl"     # relative to this file; without it nothing is recorded
-//!
-//! [[chip]]
-//! kind = "tmp117"
-//! address = 0x48
-//! base_deg_c = -18.0             # middle of the saw-tooth
-//! amplitude_deg_c = 2.0          # from the middle to the top; default 0
-//! period_s = 1800.0              # default 1800
-//! noise_lsb_rms = 1.0            # in 1/128 degC; default 0
-//!
-//! [[chip.event]]                 # times count from the scenario's start
-//! kind = "runaway"               # steady rise, then back at the same rate
-//! at_s = 30.0
-//! rate_deg_c_per_min = 2.0
-//! until_s = 600.0
-//!
-//! [[chip.event]]
-//! kind = "door"                  # at_s, for_s, rise_deg_c
-//! at_s = 900.0
-//! for_s = 120.0
-//! rise_deg_c = 8.0
-//!
-//! [[chip.event]]                 # of every thermometer, too; for_s where nothing else is said
-//! kind = "freeze"                # the value stands still; "brownout" (at_s): back to defaults
-//! at_s = 1200.0
-//! for_s = 30.0
-//!
-//! [[chip.event]]                 # of every chip
-//! kind = "biterror"              # one bit of one in so many reads; default each
-//! at_s = 1300.0
-//! for_s = 10.0
-//! one_in = 20
-//! # also of every chip, each with at_s and for_s:
-//! #   "noack"    does not acknowledge          "unplug"   the same, then back to defaults
-//! #   "hang"     holds the whole bus           "short"    reads end too early
-//! #   "stretch"  reads 0x01 bytes (one_in)     "wrongid"  another part answers, 0x55 bytes
-//!
-//! [[chip]]
-//! kind = "mcp9808"               # or tmp102, tmp112, lm75, lm75b, tmp75, tmp105: as the tmp117
-//! address = 0x18
-//! base_deg_c = 4.0
-//!
-//! [[chip]]
-//! kind = "sht4x"
-//! address = 0x44
-//! base_deg_c = 4.0
-//! humidity_percent = 85.0        # default 60
-//!
-//! [[chip]]
-//! kind = "mcp9600"               # or mcp9601, which tells a short from an open wire
-//! address = 0x67
-//! base_deg_c = 350.0             # of the thermocouple
-//! cold_deg_c = 40.0              # of the part itself; default 30
-//! event = [{ kind = "wireopen", at_s = 60.0, for_s = 5.0 }]     # also "wireshort"
-//!
-//! [[chip]]
-//! kind = "ublox"
-//! address = 0x42
-//! replay = "drive.log"           # a recorded log, played unconverted ...
-//! replay_lossless = true         # default; false drops what a late host misses
-//!
-//! [[chip]]
-//! kind = "ublox"
-//! address = 0x43
-//! generation = "m10"             # default; "m8" is configured by the older messages
-//! event = [{ kind = "reset", at_s = 300.0 }]   # also, each with at_s and for_s: "filler" (0xff
-//!                                # bursts), and with a route "antennaopen", "jamming", "spoofing"
-//! [chip.route]                   # ... or a generated drive
-//! start_lat_deg = 52.52
-//! start_lon_deg = 13.40
-//! cruise_m_s = 22.0              # default 22
-//! cold_start_s = 30              # without fix and UTC; default 0
-//! start_utc_unix_s = 1799049600  # UTC at the scenario's start; default 2027-01-04T08:00:00Z
-//! tunnel = [{ at_s = 120.0, for_s = 40.0 }]
-//! ```
+//! The format, every chip and every event are described in `SCENARIOS.md` of this crate, whose
+//! examples are tests.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +18,7 @@ use super::lm75::SimLm75;
 use super::log::RecordedLog;
 use super::mcp960x::{SimMcp960x, Wires};
 use super::mcp9808::SimMcp9808;
+use super::mt3333::SimMt3333;
 use super::profile::Profile;
 use super::route::Route;
 use super::sht4x::SimSht4x;
@@ -193,6 +118,14 @@ impl Thermometer {
     }
 }
 
+/// Which receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receiver {
+    Ublox,
+    Mt3333,
+    L76k,
+}
+
 #[derive(Debug, Clone)]
 enum PartPlan {
     Thermometer {
@@ -203,7 +136,8 @@ enum PartPlan {
         wires: Wires,
         brown_outs_ms: Vec<u64>,
     },
-    Ublox {
+    Receiver {
+        kind: Receiver,
         source: SourcePlan,
         generation: Generation,
         resets_ms: Vec<u64>,
@@ -375,24 +309,26 @@ fn plan(
     seed: u64,
     refuse: impl Fn(Refusal) -> ScenarioError,
 ) -> Result<ChipPlan, ScenarioError> {
+    use file::ChipFile as File;
+    let receiver = |kind: Receiver, chip: &file::ReceiverFile| {
+        let replay = chip.replay.as_ref();
+        let log = replay.map(|replay| read_log(&folder.join(replay)));
+        check::receiver(index, kind, chip, log.transpose()?, seed).map_err(&refuse)
+    };
     let (kind, chip) = match chip {
-        file::ChipFile::Tmp117(chip) => (Thermometer::Tmp117, chip),
-        file::ChipFile::Mcp9808(chip) => (Thermometer::Mcp9808, chip),
-        file::ChipFile::Tmp102(chip) | file::ChipFile::Tmp112(chip) => (Thermometer::Tmp102, chip),
-        file::ChipFile::Lm75(chip) => (Thermometer::Lm75(Lm75Part::Lm75), chip),
-        file::ChipFile::Lm75b(chip) => (Thermometer::Lm75(Lm75Part::Lm75b), chip),
-        file::ChipFile::Tmp75(chip) => (Thermometer::Lm75(Lm75Part::Tmp75), chip),
-        file::ChipFile::Tmp105(chip) => (Thermometer::Lm75(Lm75Part::Tmp105), chip),
-        file::ChipFile::Sht4x(chip) => (Thermometer::Sht4x, chip),
-        file::ChipFile::Mcp9600(chip) => (Thermometer::Mcp960x(Mcp960xPart::Mcp9600), chip),
-        file::ChipFile::Mcp9601(chip) => (Thermometer::Mcp960x(Mcp960xPart::Mcp9601), chip),
-        file::ChipFile::Ublox(chip) => {
-            let log = chip.replay.as_ref();
-            let log = log
-                .map(|replay| read_log(&folder.join(replay)))
-                .transpose()?;
-            return check::ublox(index, chip, log, seed).map_err(refuse);
-        }
+        File::Tmp117(chip) => (Thermometer::Tmp117, chip),
+        File::Mcp9808(chip) => (Thermometer::Mcp9808, chip),
+        File::Tmp102(chip) | File::Tmp112(chip) => (Thermometer::Tmp102, chip),
+        File::Lm75(chip) => (Thermometer::Lm75(Lm75Part::Lm75), chip),
+        File::Lm75b(chip) => (Thermometer::Lm75(Lm75Part::Lm75b), chip),
+        File::Tmp75(chip) => (Thermometer::Lm75(Lm75Part::Tmp75), chip),
+        File::Tmp105(chip) => (Thermometer::Lm75(Lm75Part::Tmp105), chip),
+        File::Sht4x(chip) => (Thermometer::Sht4x, chip),
+        File::Mcp9600(chip) => (Thermometer::Mcp960x(Mcp960xPart::Mcp9600), chip),
+        File::Mcp9601(chip) => (Thermometer::Mcp960x(Mcp960xPart::Mcp9601), chip),
+        File::Ublox(chip) => return receiver(Receiver::Ublox, chip),
+        File::Mt3333(chip) => return receiver(Receiver::Mt3333, chip),
+        File::L76k(chip) => return receiver(Receiver::L76k, chip),
     };
     check::thermometer(index, kind, chip, seed).map_err(refuse)
 }
@@ -448,35 +384,37 @@ impl ChipPlan {
                     }
                 }
             }
-            PartPlan::Ublox {
+            PartPlan::Receiver {
+                kind,
                 source,
                 generation,
                 resets_ms,
                 filler,
                 radio,
-            } => Box::new(
-                SimUblox::new(
-                    self.address,
-                    match source {
-                        SourcePlan::Replay { log, lossless } => Source::Replay {
-                            log: log.clone(),
-                            lossless: *lossless,
-                        },
-                        SourcePlan::Route(settings) => Source::Route(Route::new(settings.clone())),
+            } => {
+                let source = match source {
+                    SourcePlan::Replay { log, lossless } => Source::Replay {
+                        log: log.clone(),
+                        lossless: *lossless,
                     },
-                    *generation,
-                    t0_ms,
-                    now_ms,
-                    past.and_then(|past| past.receiver(self.address)),
-                    all_later(resets_ms),
-                )
-                .with_filler(windows_later(filler), self.address)
-                .with_radio(Radio {
+                    SourcePlan::Route(settings) => Source::Route(Route::new(settings.clone())),
+                };
+                let (address, times) = (self.address, [t0_ms, now_ms]);
+                let past = past.and_then(|past| past.receiver(address));
+                let (resets_ms, filler) = (all_later(resets_ms), windows_later(filler));
+                if *kind != Receiver::Ublox {
+                    let casic = *kind == Receiver::L76k;
+                    let chip = SimMt3333::new(address, source, casic, times, past, resets_ms);
+                    return Box::new(chip.with_filler(filler, address));
+                }
+                let chip =
+                    SimUblox::new(address, source, *generation, t0_ms, now_ms, past, resets_ms);
+                Box::new(chip.with_filler(filler, address).with_radio(Radio {
                     antenna_open: windows_later(&radio.antenna_open),
                     jammed: windows_later(&radio.jammed),
                     spoofed: windows_later(&radio.spoofed),
-                }),
-            ),
+                }))
+            }
         }
     }
 }

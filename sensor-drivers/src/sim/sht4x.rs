@@ -115,7 +115,9 @@ impl SimChip for SimSht4x {
             Some(Asked::Serial { ready_ms }) if ready_ms <= now_ms => {
                 [0x5117, 0x4000 | u16::from(self.address)]
             }
-            Some(Asked::Measurement { ready_ms }) if ready_ms <= now_ms => {
+            Some(Asked::Measurement { ready_ms })
+                if ready_ms <= now_ms && !self.converter.stalls_at(ready_ms) =>
+            {
                 self.measure(ready_ms, now_ms, truth)?
             }
             _ => return Err(SimBusError::NoAck),

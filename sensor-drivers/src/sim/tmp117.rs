@@ -7,6 +7,7 @@
 //! power-on code.
 
 use super::bus::{SimBusError, SimChip};
+use super::conversion::stalls;
 use super::profile::Profile;
 use super::truth::TruthFile;
 
@@ -133,6 +134,10 @@ impl SimTmp117 {
         let mut done = now_ms.saturating_sub(self.cycle_start_ms) / self.cycle_ms();
         if one_shot {
             done = done.min(1);
+        }
+        let end_ms = |done: u64| self.cycle_start_ms + done * self.cycle_ms();
+        while done > self.cycles_done && stalls(&self.profile, self.t0_ms, end_ms(done)) {
+            done -= 1;
         }
         if done <= self.cycles_done {
             return;

@@ -205,6 +205,7 @@ impl TruthFile {
     pub(super) fn epoch(
         &mut self,
         t_ms: u64,
+        chip: &str,
         address: u8,
         epoch: &EpochTruth,
     ) -> Result<(), SimBusError> {
@@ -219,7 +220,7 @@ impl TruthFile {
             None => ["null".into(), "null".into()],
         };
         self.line(format!(
-            "{{\"t_ms\":{t_ms},\"chip\":\"ublox\",\"address\":{address},\"n\":{n},\
+            "{{\"t_ms\":{t_ms},\"chip\":\"{chip}\",\"address\":{address},\"n\":{n},\
              \"epoch\":{label},\"valid\":{valid},\"lat_1e7\":{lat},\"lon_1e7\":{lon}}}\n"
         ))
     }
@@ -262,7 +263,7 @@ mod tests {
             label: Some("tod:5".into()),
             position,
         };
-        truth.epoch(12, 66, &epoch).unwrap();
+        truth.epoch(12, "ublox", 66, &epoch).unwrap();
         let (_, past) = TruthFile::open(&path).unwrap();
         let past = past.unwrap();
         assert_eq!(past.header, HEADER);
@@ -291,6 +292,7 @@ mod tests {
         truth
             .epoch(
                 13,
+                "ublox",
                 66,
                 &EpochTruth {
                     n: 5,

@@ -50,13 +50,18 @@ fn a_ready_result_is_fetched_with_its_stamp() {
 }
 
 #[test]
-fn a_lost_ready_bit_delays_the_result_by_two_turns_and_no_longer() {
-    let mut sensor = started([
-        write_read(ADDRESS, &[0x01], &[0x01, 0xc0]),
-        write_read(ADDRESS, &[0x01], &[0x01, 0xc0]),
-        write_read(ADDRESS, &[0x01], &[0x01, 0xc0]),
-        write_read(ADDRESS, &[0x00], &[0x0c, 0x80]),
-    ]);
+fn a_lost_ready_bit_delays_a_result_by_two_turns_and_an_old_one_never_comes_again() {
+    let not_ready = || write_read(ADDRESS, &[0x01], &[0x01, 0xc0]);
+    let temperature = |high| write_read(ADDRESS, &[0x00], &[high, 0x80]);
+    let mut steps = std::vec![
+        write_read(ADDRESS, &[0x01], &[0x21, 0xc0]),
+        temperature(0x0b)
+    ];
+    for high in [0x0c, 0x0c, 0x0c] {
+        steps.extend([not_ready(), not_ready(), not_ready(), temperature(high)]);
+    }
+    let mut sensor = started(steps);
+    assert_eq!(sensor.fetch(0).map(|sample| sample.raw), Ok(23 * 128));
     assert_eq!(sensor.fetch(1000), Err(SensorError::NotReady));
     assert_eq!(sensor.fetch(2000), Err(SensorError::NotReady));
     let sample = Tmp117Sample {
@@ -64,7 +69,28 @@ fn a_lost_ready_bit_delays_the_result_by_two_turns_and_no_longer() {
         stamp_ms: 3000,
         ready_seen: false,
     };
-    assert_eq!(sensor.fetch(3000), Ok(sample));
+    assert_eq!(
+        sensor.fetch(3000),
+        Ok(sample),
+        "it differs from the one before"
+    );
+    for now_ms in [4000, 5000, 6000, 7000, 8000, 9000] {
+        assert_eq!(sensor.fetch(now_ms), Err(SensorError::NotReady));
+    }
+    sensor.release().done();
+}
+
+#[test]
+fn without_a_ready_bit_the_first_result_is_none() {
+    let mut sensor = started([
+        write_read(ADDRESS, &[0x01], &[0x01, 0xc0]),
+        write_read(ADDRESS, &[0x01], &[0x01, 0xc0]),
+        write_read(ADDRESS, &[0x01], &[0x01, 0xc0]),
+        write_read(ADDRESS, &[0x00], &[0x0c, 0x80]),
+    ]);
+    for now_ms in [1000, 2000, 3000] {
+        assert_eq!(sensor.fetch(now_ms), Err(SensorError::NotReady));
+    }
     sensor.release().done();
 }
 

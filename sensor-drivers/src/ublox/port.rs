@@ -35,7 +35,7 @@ const SLOW_EPOCHS: u8 = 10;
 /// Messages to send, in order.
 #[derive(Debug, Default)]
 pub(super) struct Action {
-    pub(super) messages: [Option<Message>; 3],
+    pub(super) messages: [Option<Message>; 4],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +218,7 @@ impl Port {
             (ubx::KEY_RATE_NAV, 1),
         ];
         Action {
-            messages: [Message::cfg_valset(&items), None, None],
+            messages: [Message::cfg_valset(&items), None, None, None],
         }
     }
 
@@ -228,6 +228,7 @@ impl Port {
             Message::cfg_prt_i2c(self.address, true),
             Message::cfg_rate(RATE_MS),
             Message::cfg_msg_nav_pvt(),
+            None,
         ];
         Action { messages }
     }
@@ -254,9 +255,9 @@ impl Port {
         let modern = || Message::cfg_valset(&[(ubx::KEY_I2COUTPROT_NMEA, u16::from(on))]);
         let legacy = || Message::cfg_prt_i2c(self.address, on);
         let messages = match self.dialect {
-            Dialect::Modern => [modern(), None, None],
-            Dialect::Legacy => [legacy(), None, None],
-            Dialect::Unknown => [modern(), legacy(), None],
+            Dialect::Modern => [modern(), None, None, None],
+            Dialect::Legacy => [legacy(), None, None, None],
+            Dialect::Unknown => [modern(), legacy(), None, None],
         };
         Action { messages }
     }
@@ -275,15 +276,18 @@ impl Port {
                 status::KEY_MSGOUT_NAV_TIMELS_I2C,
                 status::KEY_MSGOUT_MON_RF_I2C,
                 status::KEY_MSGOUT_SEC_SIG_I2C,
+                // Generation 9 has no SEC-SIG.
+                status::KEY_MSGOUT_NAV_STATUS_I2C,
             ]
             .map(|key| Message::cfg_valset(&[(key, u16::from(SLOW_EPOCHS))]))
         } else {
+            let slow = |class, id| Message::cfg_msg(class, id, SLOW_EPOCHS);
             [
-                (ubx::CLASS_NAV, status::ID_NAV_TIMELS),
-                (status::CLASS_MON, status::ID_MON_HW),
-                (ubx::CLASS_NAV, status::ID_NAV_STATUS),
+                slow(ubx::CLASS_NAV, status::ID_NAV_TIMELS),
+                slow(status::CLASS_MON, status::ID_MON_HW),
+                slow(ubx::CLASS_NAV, status::ID_NAV_STATUS),
+                None,
             ]
-            .map(|(class, id)| Message::cfg_msg(class, id, SLOW_EPOCHS))
         };
         Action { messages }
     }

@@ -1,8 +1,8 @@
 //! From what is written to what is meant. Promises: a plan holds only values that make sense, and
 //! a refusal names the key with its place in the file. Never: a value bent into its range.
 
-use super::file::{ChipFile, RouteFile, ScenarioFile, Span, ThermometerFile, UbloxFile};
-use super::{ChipPlan, PartPlan, SourcePlan, Thermometer, events};
+use super::file::{ChipFile, ReceiverFile, RouteFile, ScenarioFile, Span, ThermometerFile};
+use super::{ChipPlan, PartPlan, Receiver, SourcePlan, Thermometer, events};
 use crate::sim::Window;
 use crate::sim::log::RecordedLog;
 use crate::sim::profile::Profile;
@@ -112,7 +112,7 @@ pub(super) fn world(file: &ScenarioFile) -> Result<(), Refusal> {
         | ChipFile::Sht4x(chip)
         | ChipFile::Mcp9600(chip)
         | ChipFile::Mcp9601(chip) => chip.address,
-        ChipFile::Ublox(chip) => chip.address,
+        ChipFile::Ublox(chip) | ChipFile::Mt3333(chip) | ChipFile::L76k(chip) => chip.address,
     };
     let mut taken = Vec::new();
     for (index, chip) in file.chip.iter().enumerate() {
@@ -166,6 +166,7 @@ pub(super) fn thermometer(
         )?,
         disturbances: script.disturbances,
         frozen: script.frozen,
+        stalled: script.stalled,
         seed,
         stream: u64::from(address),
     };
@@ -224,15 +225,27 @@ fn only_with(
     }
 }
 
-pub(super) fn ublox(
+pub(super) fn receiver(
     index: usize,
-    file: &UbloxFile,
+    kind: Receiver,
+    file: &ReceiverFile,
     log: Option<RecordedLog>,
     seed: u64,
 ) -> Result<ChipPlan, Refusal> {
     let place = format!("chip[{index}].");
     let address = address(&place, file.address)?;
-    let script = events::script(&place, &file.event, events::Known::Receiver)?;
+    let known = match kind {
+        Receiver::Ublox => events::Known::Ublox,
+        Receiver::Mt3333 | Receiver::L76k => events::Known::Receiver,
+    };
+    let script = events::script(&place, &file.event, known)?;
+    if let Some(generation) = file.generation.filter(|_| kind != Receiver::Ublox) {
+        return Err(no_generation(
+            &place,
+            generation,
+            "it together with kind ublox only",
+        ));
+    }
     let (source, generation) = match (log, &file.route) {
         (Some(log), None) => replay(&place, file, log)?,
         (None, Some(route)) => {
@@ -264,7 +277,8 @@ pub(super) fn ublox(
     Ok(ChipPlan {
         address,
         faults: script.faults,
-        part: PartPlan::Ublox {
+        part: PartPlan::Receiver {
+            kind,
             source,
             generation,
             resets_ms: script.resets_ms,
@@ -274,17 +288,21 @@ pub(super) fn ublox(
     })
 }
 
+fn no_generation(place: &str, generation: Generation, allowed: &'static str) -> Refusal {
+    let value = format!("{generation:?}").to_lowercase();
+    refusal(format!("{place}generation"), value, allowed)
+}
+
 /// A recording answers as its receiver would: not at all when there is no UBX in it.
 fn replay(
     place: &str,
-    file: &UbloxFile,
+    file: &ReceiverFile,
     log: RecordedLog,
 ) -> Result<(SourcePlan, Generation), Refusal> {
     if let Some(generation) = file.generation {
-        let value = format!("{generation:?}").to_lowercase();
-        return Err(refusal(
-            format!("{place}generation"),
-            value,
+        return Err(no_generation(
+            place,
+            generation,
             "it together with route only",
         ));
     }

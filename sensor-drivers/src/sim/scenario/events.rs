@@ -15,20 +15,24 @@ pub(super) enum Known {
     Thermometer,
     Thermocouple,
     Receiver,
+    Ublox,
 }
 
 impl Known {
     fn events(self) -> &'static str {
         match self {
             Self::Thermometer => {
-                "runaway, door, freeze, brownout, noack, hang, short, biterror, stretch, wrongid \
-                 or unplug"
+                "runaway, door, freeze, stall, brownout, noack, hang, short, biterror, stretch, \
+                 wrongid or unplug"
             }
             Self::Thermocouple => {
-                "runaway, door, freeze, brownout, wireopen, wireshort, noack, hang, short, \
+                "runaway, door, freeze, stall, brownout, wireopen, wireshort, noack, hang, short, \
                  biterror, stretch, wrongid or unplug"
             }
             Self::Receiver => {
+                "reset, filler, noack, hang, short, biterror, stretch, wrongid or unplug"
+            }
+            Self::Ublox => {
                 "reset, filler, antennaopen, jamming, spoofing, noack, hang, short, biterror, \
                  stretch, wrongid or unplug"
             }
@@ -42,6 +46,7 @@ pub(super) struct Script {
     pub(super) faults: Vec<(Window, Fault)>,
     pub(super) disturbances: Vec<Disturbance>,
     pub(super) frozen: Vec<Window>,
+    pub(super) stalled: Vec<Window>,
     pub(super) filler: Vec<Window>,
     pub(super) wires: Wires,
     pub(super) radio: Radio,
@@ -108,23 +113,23 @@ impl Script {
     fn take_own(&mut self, place: &str, event: EventFile, known: Known) -> Result<bool, Refusal> {
         let thermocouple = known == Known::Thermocouple;
         match (event, known) {
-            (EventFile::Reset { at_s }, Known::Receiver)
+            (EventFile::Reset { at_s }, Known::Receiver | Known::Ublox)
             | (EventFile::Brownout { at_s }, Known::Thermometer | Known::Thermocouple) => {
                 self.resets_ms.push(time_ms(place, "at_s", at_s)?);
             }
-            (EventFile::Filler { at_s, for_s }, Known::Receiver) => {
+            (EventFile::Filler { at_s, for_s }, Known::Receiver | Known::Ublox) => {
                 self.filler.push(window(place, at_s, for_s)?);
             }
-            (EventFile::Antennaopen { at_s, for_s }, Known::Receiver) => {
+            (EventFile::Antennaopen { at_s, for_s }, Known::Ublox) => {
                 self.radio.antenna_open.push(window(place, at_s, for_s)?);
             }
-            (EventFile::Jamming { at_s, for_s }, Known::Receiver) => {
+            (EventFile::Jamming { at_s, for_s }, Known::Ublox) => {
                 self.radio.jammed.push(window(place, at_s, for_s)?);
             }
-            (EventFile::Spoofing { at_s, for_s }, Known::Receiver) => {
+            (EventFile::Spoofing { at_s, for_s }, Known::Ublox) => {
                 self.radio.spoofed.push(window(place, at_s, for_s)?);
             }
-            (_, Known::Receiver) => return Ok(false),
+            (_, Known::Receiver | Known::Ublox) => return Ok(false),
             (EventFile::Wireopen { at_s, for_s }, Known::Thermocouple) => {
                 self.wires.open.push(window(place, at_s, for_s)?);
             }
@@ -133,6 +138,9 @@ impl Script {
             }
             (EventFile::Freeze { at_s, for_s }, _) => {
                 self.frozen.push(window(place, at_s, for_s)?);
+            }
+            (EventFile::Stall { at_s, for_s }, _) => {
+                self.stalled.push(window(place, at_s, for_s)?);
             }
             (
                 EventFile::Runaway {

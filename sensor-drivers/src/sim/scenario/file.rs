@@ -37,7 +37,9 @@ pub(super) enum ChipFile {
     Sht4x(ThermometerFile),
     Mcp9600(ThermometerFile),
     Mcp9601(ThermometerFile),
-    Ublox(UbloxFile),
+    Ublox(ReceiverFile),
+    Mt3333(ReceiverFile),
+    L76k(ReceiverFile),
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +81,10 @@ pub(super) enum EventFile {
         rise_deg_c: f64,
     },
     Freeze {
+        at_s: f64,
+        for_s: f64,
+    },
+    Stall {
         at_s: f64,
         for_s: f64,
     },
@@ -152,11 +158,12 @@ fn each() -> u32 {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UbloxFile {
+pub(super) struct ReceiverFile {
     pub(super) address: u8,
     pub(super) replay: Option<PathBuf>,
     pub(super) replay_lossless: Option<bool>,
     pub(super) route: Option<RouteFile>,
+    /// Of a `ublox` only.
     pub(super) generation: Option<Generation>,
     #[serde(default)]
     pub(super) event: Vec<EventFile>,

@@ -4,7 +4,7 @@ use crate::tmp117::Tmp117;
 use crate::ublox::Ublox;
 use std::fs;
 
-const DOCUMENTED: &str = include_str!("../scenario.rs");
+const DOCUMENTED: &str = include_str!("../../../SCENARIOS.md");
 
 struct Folder(tempfile::TempDir);
 
@@ -81,20 +81,45 @@ fn live(path: &Path, from_real_ms: u64, seconds: u64) -> (Vec<(u64, i16)>, Vec<i
 }
 
 #[test]
-fn the_documented_example_is_a_valid_scenario() {
+fn every_documented_example_is_a_valid_scenario_and_every_kind_is_documented() {
+    let mut examples = 0;
+    for block in DOCUMENTED.split("```toml\n").skip(1) {
+        let folder = Folder::new();
+        let example = block.split("```").next().unwrap();
+        let path = folder.with("scenario.toml", example);
+        let scenario = Scenario::read(&path).unwrap();
+        assert!(!scenario.chips.is_empty());
+        scenario.build(0).unwrap();
+        examples += 1;
+    }
+    assert_eq!(examples, 2);
+    // What the file format itself names when it meets something else.
     let folder = Folder::new();
-    folder.with("drive.log", log(3));
-    let example: String = DOCUMENTED
-        .lines()
-        .skip_while(|line| *line != "//! ```toml")
-        .skip(1)
-        .take_while(|line| *line != "//! ```")
-        .map(|line| format!("{}\n", line.trim_start_matches("//!").trim_start()))
-        .collect();
-    let path = folder.with("scenario.toml", example);
-    let scenario = Scenario::read(&path).unwrap();
-    assert_eq!(scenario.chips.len(), 6);
-    assert!((scenario.speed_x, scenario.seed) == (60.0, 7));
+    let known_after = |text: &str| {
+        let path = folder.with("unknown.toml", text);
+        let message = Scenario::read(&path).unwrap_err().to_string();
+        let names = message.split("expected one of").nth(1).unwrap().to_string();
+        names
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let chips = known_after("[[chip]]\nkind = 'x'\naddress = 1\n");
+    let events = known_after(
+        "[[chip]]\nkind = 'tmp117'\naddress = 72\nbase_deg_c = 1.0\nevent = [{ kind = 'x' }]\n",
+    );
+    assert!(
+        chips.len() >= 14 && events.len() >= 19,
+        "{chips:?} {events:?}"
+    );
+    for kind in chips.iter().chain(&events) {
+        assert!(
+            DOCUMENTED.contains(&format!("`{kind}`")),
+            "{kind} is not documented"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn profile() -> Profile {
         noise_lsb_rms: 1.0,
         disturbances: Vec::new(),
         frozen: Vec::new(),
+        stalled: Vec::new(),
         seed: 3,
         stream: 0x48,
     }

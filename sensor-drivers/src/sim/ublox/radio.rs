@@ -23,7 +23,7 @@ const LEAP_S: u8 = 18;
 impl Radio {
     pub(super) fn messages(
         &self,
-        (due, older): ([bool; 3], bool),
+        (due, older): ([bool; 4], bool),
         at_ms: u64,
         time_known: bool,
     ) -> Vec<u8> {
@@ -31,7 +31,7 @@ impl Radio {
         let antenna = if on(&self.antenna_open) { 4 } else { 2 };
         let jamming = if on(&self.jammed) { 3 } else { 1 };
         let spoofing = if on(&self.spoofed) { 2 } else { 1 };
-        let [leap, radio, security] = due;
+        let [leap, radio, security, navigation] = due;
         let mut bytes = Vec::new();
         if leap {
             let mut payload = [0; 24];
@@ -53,14 +53,14 @@ impl Radio {
             bytes.extend(frame(status::CLASS_MON, status::ID_MON_RF, &payload));
         }
         if security {
-            bytes.extend(if older {
-                let mut payload = [0; 16];
-                payload[7] = spoofing << 3;
-                frame(ubx::CLASS_NAV, status::ID_NAV_STATUS, &payload)
-            } else {
-                let flags = 0b1001 | 1 << 1 | spoofing << 4;
-                frame(status::CLASS_SEC, status::ID_SEC_SIG, &[2, flags, 0, 0])
-            });
+            let flags = 0b1001 | 1 << 1 | spoofing << 4;
+            let payload = [2, flags, 0, 0];
+            bytes.extend(frame(status::CLASS_SEC, status::ID_SEC_SIG, &payload));
+        }
+        if navigation {
+            let mut payload = [0; 16];
+            payload[7] = spoofing << 3;
+            bytes.extend(frame(ubx::CLASS_NAV, status::ID_NAV_STATUS, &payload));
         }
         bytes
     }

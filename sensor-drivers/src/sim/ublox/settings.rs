@@ -9,8 +9,10 @@ use crate::ubx::{self, status};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Generation {
-    /// Generation 9 and younger: CFG-VALSET.
+    /// Generation 10: CFG-VALSET.
     M10,
+    /// Generation 9: the same without SEC-SIG.
+    M9,
     /// Generation 8 and older: CFG-PRT, CFG-MSG, CFG-RATE.
     M8,
     /// Answers nothing: another maker's receiver, or a recording of one without UBX.
@@ -25,8 +27,8 @@ pub(super) struct Settings {
     pub(super) nmea_out: bool,
     ubx_out: bool,
     nav_pvt_every: u64,
-    /// NAV-TIMELS, MON-RF or MON-HW, SEC-SIG or NAV-STATUS.
-    slow_every: [u64; 3],
+    /// NAV-TIMELS, MON-RF or MON-HW, SEC-SIG, NAV-STATUS.
+    slow_every: [u64; 4],
 }
 
 impl Settings {
@@ -36,7 +38,7 @@ impl Settings {
             nmea_out: true,
             ubx_out: true,
             nav_pvt_every: 0,
-            slow_every: [0; 3],
+            slow_every: [0; 4],
         }
     }
 
@@ -48,9 +50,9 @@ impl Settings {
         self.ubx_out && self.nav_pvt_every > 0 && n.is_multiple_of(self.nav_pvt_every)
     }
 
-    /// Which messages about itself the receiver sends with epoch `n`: NAV-TIMELS, then MON-RF or
-    /// MON-HW, then SEC-SIG or NAV-STATUS; the latter of each in generation 8.
-    pub(super) fn sends_slow(&self, n: u64) -> ([bool; 3], bool) {
+    /// Which messages about itself the receiver sends with epoch `n`: NAV-TIMELS, MON-RF or (in
+    /// generation 8) MON-HW, SEC-SIG, NAV-STATUS.
+    pub(super) fn sends_slow(&self, n: u64) -> ([bool; 4], bool) {
         let due = |every: u64| self.ubx_out && every > 0 && n.is_multiple_of(every);
         (self.slow_every.map(due), self.generation == Generation::M8)
     }
@@ -60,7 +62,7 @@ impl Settings {
         let changed = match (self.generation, id) {
             (Generation::Mute, _) => return None,
             (Generation::Recording, _) => return Some(true),
-            (Generation::M10, ubx::ID_CFG_VALSET) => self.with_values(payload),
+            (Generation::M10 | Generation::M9, ubx::ID_CFG_VALSET) => self.with_values(payload),
             (Generation::M8, ubx::ID_CFG_PRT) => self.with_port(payload),
             (Generation::M8, ubx::ID_CFG_MSG) => self.with_rate_of_message(payload),
             (Generation::M8, ubx::ID_CFG_RATE) => (payload.len() == 6).then_some(*self),
@@ -96,7 +98,10 @@ impl Settings {
                 ubx::KEY_MSGOUT_NAV_PVT_I2C => self.nav_pvt_every = number,
                 status::KEY_MSGOUT_NAV_TIMELS_I2C => self.slow_every[0] = number,
                 status::KEY_MSGOUT_MON_RF_I2C => self.slow_every[1] = number,
-                status::KEY_MSGOUT_SEC_SIG_I2C => self.slow_every[2] = number,
+                status::KEY_MSGOUT_SEC_SIG_I2C if self.generation == Generation::M10 => {
+                    self.slow_every[2] = number;
+                }
+                status::KEY_MSGOUT_NAV_STATUS_I2C => self.slow_every[3] = number,
                 ubx::KEY_RATE_MEAS | ubx::KEY_RATE_NAV => {}
                 _ => return None,
             }
@@ -123,7 +128,7 @@ impl Settings {
             (ubx::CLASS_NAV, ubx::ID_NAV_PVT) => self.nav_pvt_every = rate,
             (ubx::CLASS_NAV, status::ID_NAV_TIMELS) => self.slow_every[0] = rate,
             (status::CLASS_MON, status::ID_MON_HW) => self.slow_every[1] = rate,
-            (ubx::CLASS_NAV, status::ID_NAV_STATUS) => self.slow_every[2] = rate,
+            (ubx::CLASS_NAV, status::ID_NAV_STATUS) => self.slow_every[3] = rate,
             _ => {}
         }
         Some(self)
@@ -147,6 +152,7 @@ mod tests {
         let port = Message::cfg_prt_i2c(0x42, false);
         let expected = [
             (Generation::M10, Some(true), Some(false)),
+            (Generation::M9, Some(true), Some(false)),
             (Generation::M8, Some(false), Some(true)),
             (Generation::Mute, None, None),
             (Generation::Recording, Some(true), Some(true)),
@@ -154,9 +160,21 @@ mod tests {
         for (generation, on_valset, on_port) in expected {
             let mut settings = Settings::new(generation);
             assert_eq!(apply(&mut settings, valset), on_valset, "{generation:?}");
-            assert_eq!(settings.sends_nav_pvt(7), generation == Generation::M10);
+            let modern = matches!(generation, Generation::M10 | Generation::M9);
+            assert_eq!(settings.sends_nav_pvt(7), modern);
             assert_eq!(apply(&mut settings, port), on_port, "{generation:?}");
             assert_eq!(settings.nmea_out, generation != Generation::M8);
+        }
+    }
+
+    #[test]
+    fn generation_9_has_no_sec_sig() {
+        let message = Message::cfg_valset(&[(status::KEY_MSGOUT_SEC_SIG_I2C, 10)]);
+        for (generation, accepted) in [(Generation::M10, true), (Generation::M9, false)] {
+            let mut settings = Settings::new(generation);
+            assert_eq!(apply(&mut settings, message), Some(accepted));
+            let (sends, _) = settings.sends_slow(0);
+            assert_eq!(sends, [false, false, accepted, false]);
         }
     }
 

@@ -2,7 +2,8 @@ use super::*;
 use crate::gnss::GnssEvent;
 use crate::sim::SimBus;
 use crate::sim::Window;
-use crate::sim::route::RouteSettings;
+use crate::sim::log::RecordedLog;
+use crate::sim::route::{Route, RouteSettings};
 use crate::ublox::{Ublox, UbloxMode};
 
 const ADDRESS: u8 = 0x42;
@@ -222,7 +223,7 @@ fn a_lossless_replay_waits_for_a_late_host() {
 
 #[test]
 fn both_generations_are_brought_to_nav_pvt_without_missing_an_epoch() {
-    for generation in [Generation::M10, Generation::M8] {
+    for generation in [Generation::M10, Generation::M9, Generation::M8] {
         let tunnels = vec![Window {
             from_ms: 100_000,
             to_ms: 130_000,
@@ -260,7 +261,7 @@ fn a_receiver_without_nav_pvt_is_used_through_nmea_from_the_first_epoch() {
 
 #[test]
 fn a_receiver_reset_is_noticed_and_configured_again_without_missing_an_epoch() {
-    for generation in [Generation::M10, Generation::M8] {
+    for generation in [Generation::M10, Generation::M9, Generation::M8] {
         let mut bench = Bench::new(route(0, Vec::new()), generation, vec![60_500]);
         bench.start();
         bench.poll_each_second(2, 61);
@@ -284,7 +285,7 @@ fn a_receiver_reset_is_noticed_and_configured_again_without_missing_an_epoch() {
 fn a_receiver_tells_about_its_antenna_its_bands_and_its_leap_seconds() {
     use crate::gnss::health::LeapSeconds;
     use crate::ubx::status::{Antenna, Jamming, Spoofing};
-    for generation in [Generation::M10, Generation::M8] {
+    for generation in [Generation::M10, Generation::M9, Generation::M8] {
         let span = |from_s: u64| {
             vec![Window {
                 from_ms: from_s * 1000,
