@@ -42,6 +42,8 @@ pub mod tmp117;
 pub mod ublox;
 pub mod ubx;
 
+mod running;
+mod shell;
 #[cfg(test)]
 mod transcript;
 mod transfer;
@@ -49,3 +51,4 @@ mod word;
 
 pub use adapter::Adapter;
 pub use error::{Advice, BusClass, ClassifyBus, ConfigError, SensorError};
+pub use running::RunningSample;

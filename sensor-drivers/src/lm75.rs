@@ -14,17 +14,13 @@
 //! ```
 //! A TMP117 may sit at the same addresses, so its identity register is asked first.
 
-use embedded_hal::i2c::I2c;
-
-use crate::error::{ClassifyBus, SensorError};
-use crate::transfer::{Blocking, Registers, Transfer, finish};
+use crate::error::SensorError;
+use crate::running::{self, RunningPart, RunningSample, Settings, refuse_tmp117};
+use crate::transfer::{Registers, Transfer};
 use crate::word::left_aligned_deg_c_128;
 
 const REG_TEMPERATURE: u8 = 0x00;
 const REG_CONFIGURATION: u8 = 0x01;
-const REG_TMP117_IDENTITY: u8 = 0x0f;
-const TMP117_IDENTITY: u16 = 0x0117;
-const TMP117_IDENTITY_MASK: u16 = 0x0fff;
 
 /// The longest conversion of the family: TMP75 and TMP105 at 12 bits.
 pub const CONVERSION_MS: u32 = 300;
@@ -59,7 +55,7 @@ impl Lm75Part {
 
     /// What is written, and the bits that hold it. The fault queue of two does nothing, because
     /// the alert pin is not used, but differs from the default, so that a brown-out shows.
-    fn settings(self) -> (u8, u8) {
+    fn written(self) -> (u8, u8) {
         match self {
             Self::Lm75 | Self::Lm75b => (0x08, 0x1f),
             Self::Tmp75 | Self::Tmp105 => (0x68, 0x7f),
@@ -68,13 +64,7 @@ impl Lm75Part {
 }
 
 /// One conversion result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lm75Sample {
-    /// Temperature in 1/128 degC.
-    pub deg_c_128: i32,
-    /// The `now_ms` that `fetch` was given.
-    pub stamp_ms: u64,
-}
+pub type Lm75Sample = RunningSample;
 
 /// Turns the temperature word of a part into 1/128 degC.
 ///
@@ -93,121 +83,61 @@ pub fn decode_temperature(part: Lm75Part, word: [u8; 2]) -> Result<i32, u16> {
     }
 }
 
-/// What the driver knows about its part; the bus is lent to it.
-#[derive(Debug)]
-pub(crate) struct Logic {
-    address: u8,
-    part: Lm75Part,
-    due_ms: u64,
-}
+pub(crate) type Logic = running::Logic<Lm75Part>;
 
 impl Logic {
     pub(crate) fn new(address: u8, part: Lm75Part) -> Self {
-        let due_ms = 0;
-        Self {
-            address,
-            part,
-            due_ms,
-        }
-    }
-
-    pub(crate) async fn start<B: Transfer>(
-        &mut self,
-        bus: &mut B,
-        now_ms: u64,
-    ) -> Result<u32, SensorError<B::Error>> {
-        let (settings, _) = self.part.settings();
-        let mut part = self.registers(bus);
-        let found = part.word(REG_TMP117_IDENTITY).await?;
-        if found & TMP117_IDENTITY_MASK == TMP117_IDENTITY {
-            return Err(SensorError::WrongDevice { found });
-        }
-        part.set_byte(REG_CONFIGURATION, settings).await?;
-        self.due_ms = now_ms.saturating_add(u64::from(CONVERSION_MS));
-        Ok(CONVERSION_MS)
-    }
-
-    pub(crate) async fn fetch<B: Transfer>(
-        &mut self,
-        bus: &mut B,
-        now_ms: u64,
-    ) -> Result<Lm75Sample, SensorError<B::Error>> {
-        if now_ms < self.due_ms {
-            return Err(SensorError::NotReady);
-        }
-        let (settings, mask) = self.part.settings();
-        let mut part = self.registers(bus);
-        let word = part.word(REG_TEMPERATURE).await?;
-        // Read behind the value: a part that still holds its settings held them when it converted.
-        let [found] = part.bytes(REG_CONFIGURATION).await?;
-        if found & mask != settings {
-            return Err(SensorError::ConfigurationLost {
-                found: u16::from(found),
-                expected: u16::from(settings),
-            });
-        }
-        match decode_temperature(self.part, word.to_be_bytes()) {
-            Ok(deg_c_128) => Ok(Lm75Sample {
-                deg_c_128,
-                stamp_ms: now_ms,
-            }),
-            Err(word) => Err(SensorError::Implausible {
-                raw: i32::from(word),
-            }),
-        }
-    }
-
-    fn registers<'a, B>(&self, bus: &'a mut B) -> Registers<'a, B> {
-        let address = self.address;
-        Registers { bus, address }
+        Self::of(address, part)
     }
 }
 
-/// The driver. Owns its handle of the bus until [`Lm75::release`].
-#[derive(Debug)]
-pub struct Lm75<I> {
-    i2c: I,
-    logic: Logic,
+impl RunningPart for Lm75Part {
+    type Sample = Lm75Sample;
+    const TEMPERATURE: u8 = REG_TEMPERATURE;
+    const CONFIGURATION: u8 = REG_CONFIGURATION;
+    const CONVERSION_MS: u32 = CONVERSION_MS;
+
+    fn settings(&self) -> Settings {
+        let (settings, mask) = self.written();
+        Settings::Byte(settings, mask)
+    }
+
+    async fn prepare<B: Transfer>(
+        &self,
+        part: &mut Registers<'_, B>,
+    ) -> Result<(), SensorError<B::Error>> {
+        refuse_tmp117(part).await
+    }
+
+    fn sample(&self, word: [u8; 2], stamp_ms: u64) -> Result<Lm75Sample, i32> {
+        let deg_c_128 = decode_temperature(*self, word).map_err(i32::from)?;
+        Ok(Lm75Sample {
+            deg_c_128,
+            stamp_ms,
+        })
+    }
 }
 
-impl<I> Lm75<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
+crate::shell::thermometer!(
+    Lm75,
+    Logic,
+    Lm75Sample,
+    (part: Lm75Part),
     /// A driver for the part at `address` (0x48 to 0x4f). Nothing is sent.
-    pub fn new(i2c: I, address: u8, part: Lm75Part) -> Self {
-        Self {
-            i2c,
-            logic: Logic::new(address, part),
-        }
-    }
-
+    new,
     /// Configures the part. To be called first, and again after any bus error or
-    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
-    /// is due.
+    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result is due.
     ///
     /// # Errors
     /// A bus failure, or a TMP117 at this address.
-    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
+    start,
     /// Takes the latest conversion result.
     ///
     /// # Errors
-    /// [`SensorError::NotReady`] before the first conversion, [`SensorError::ConfigurationLost`]
-    /// after a brown-out or when another part answers, [`SensorError::Implausible`] for a word
-    /// that the part cannot give, or a bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Lm75Sample, SensorError<I::Error>> {
-        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
-    }
-}
+    /// [`SensorError::NotReady`] before the first conversion, [`SensorError::ConfigurationLost`] after a
+    /// brown-out or when another part answers, [`SensorError::Implausible`] for a word that the part cannot give, or a bus failure.
+    fetch
+);
 
 #[cfg(test)]
 mod tests;

@@ -17,10 +17,9 @@
 //! 0x20 identity       |0x40 MCP9600, 0x41 MCP9601|revision:8|
 //! ```
 
-use embedded_hal::i2c::I2c;
-
-use crate::error::{ClassifyBus, SensorError};
-use crate::transfer::{Blocking, Registers, Transfer, finish};
+use crate::error::SensorError;
+use crate::running::settings_held;
+use crate::transfer::{Registers, Transfer};
 use crate::word::sixteenths_deg_c_128;
 
 const REG_HOT: u8 = 0x00;
@@ -268,13 +267,7 @@ impl Logic {
     ) -> Result<(), SensorError<B::Error>> {
         let expected = self.sensor_settings();
         let [found] = self.agreed(bus, REG_THERMOCOUPLE).await?;
-        if found == expected {
-            return Ok(());
-        }
-        Err(SensorError::ConfigurationLost {
-            found: u16::from(found),
-            expected: u16::from(expected),
-        })
+        settings_held(u16::from(found), 0xff, u16::from(expected))
     }
 
     /// Reads a register until two readings agree. What looks like garbage counts only when every
@@ -316,46 +309,29 @@ fn implausible<E>(raw: i16) -> SensorError<E> {
     SensorError::Implausible { raw }
 }
 
-/// The driver. Owns its handle of the bus until [`Mcp960x::release`].
-#[derive(Debug)]
-pub struct Mcp960x<I> {
-    i2c: I,
-    logic: Logic,
-}
-
-impl<I> Mcp960x<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
+crate::shell::thermometer!(
+    Mcp960x,
+    Logic,
+    Mcp960xSample,
+    (thermocouple: Thermocouple),
     /// A driver for the part at `address` (0x60 to 0x67). Nothing is sent.
-    pub fn new(i2c: I, address: u8, thermocouple: Thermocouple) -> Self {
-        Self {
-            i2c,
-            logic: Logic::new(address, thermocouple),
-        }
-    }
-
+    new,
     /// Identifies and configures the part. To be called first, and again after any bus error or
-    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
-    /// is due.
+    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result is due.
     ///
     /// # Errors
     /// A bus failure, another part at this address, or readings that never agree.
-    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
+    start,
     /// Takes the latest conversion result, if there is a fresh one.
     ///
     /// # Errors
     /// [`SensorError::NotReady`] when there is none, [`SensorError::ConfigurationLost`] after a
-    /// brown-out, [`SensorError::Implausible`] for a value that cannot be one or readings that
-    /// never agree, or a bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Mcp960xSample, SensorError<I::Error>> {
-        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
-    }
+    /// brown-out, [`SensorError::Implausible`] for a value that cannot be one or readings that never
+    /// agree, or a bus failure.
+    fetch
+);
 
+impl<I> Mcp960x<I> {
     /// Which part answered the last `start`.
     pub fn part(&self) -> Option<Mcp960xPart> {
         self.logic.part
@@ -365,11 +341,6 @@ where
     /// in between; many are a bus on which this part stretches the clock for too long.
     pub fn disagreements(&self) -> u32 {
         self.logic.disagreements
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
     }
 }
 

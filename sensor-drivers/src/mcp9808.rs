@@ -14,10 +14,9 @@
 //! 0x08 resolution    |-:6|RES:2|, one byte, default 3: 1/16 degC in 250 ms
 //! ```
 
-use embedded_hal::i2c::I2c;
-
-use crate::error::{ClassifyBus, SensorError};
-use crate::transfer::{Blocking, Registers, Transfer, finish};
+use crate::error::SensorError;
+use crate::running::{self, RunningPart, Settings};
+use crate::transfer::{Registers, Transfer};
 use crate::word::sixteenths_deg_c_128;
 
 const REG_CONFIGURATION: u8 = 0x01;
@@ -68,120 +67,67 @@ pub fn decode_temperature(word: [u8; 2]) -> Result<i16, i16> {
     }
 }
 
-/// What the driver knows about its part; the bus is lent to it.
+/// The part as [`running`](crate::running) sees it.
 #[derive(Debug)]
-pub(crate) struct Logic {
-    address: u8,
-    due_ms: u64,
-}
+pub(crate) struct Part;
+
+pub(crate) type Logic = running::Logic<Part>;
 
 impl Logic {
     pub(crate) fn new(address: u8) -> Self {
-        Self { address, due_ms: 0 }
-    }
-
-    pub(crate) async fn start<B: Transfer>(
-        &mut self,
-        bus: &mut B,
-        now_ms: u64,
-    ) -> Result<u32, SensorError<B::Error>> {
-        let mut part = self.registers(bus);
-        for (register, mask, expected) in [
-            (REG_MAKER, u16::MAX, MAKER),
-            (REG_DEVICE, DEVICE_MASK, DEVICE),
-        ] {
-            let found = part.word(register).await?;
-            if found & mask != expected {
-                return Err(SensorError::WrongDevice { found });
-            }
-        }
-        part.set_byte(REG_RESOLUTION, RESOLUTION).await?;
-        part.set_word(REG_CONFIGURATION, SETTINGS).await?;
-        self.due_ms = now_ms.saturating_add(u64::from(CONVERSION_MS));
-        Ok(CONVERSION_MS)
-    }
-
-    pub(crate) async fn fetch<B: Transfer>(
-        &mut self,
-        bus: &mut B,
-        now_ms: u64,
-    ) -> Result<Mcp9808Sample, SensorError<B::Error>> {
-        if now_ms < self.due_ms {
-            return Err(SensorError::NotReady);
-        }
-        let mut part = self.registers(bus);
-        let word = part.word(REG_TEMPERATURE).await?;
-        // Read behind the value: a part that still holds its settings held them when it converted.
-        let found = part.word(REG_CONFIGURATION).await?;
-        if found & SETTINGS_MASK != SETTINGS {
-            return Err(SensorError::ConfigurationLost {
-                found,
-                expected: SETTINGS,
-            });
-        }
-        match decode_temperature(word.to_be_bytes()) {
-            Ok(raw) => Ok(Mcp9808Sample {
-                raw,
-                deg_c_128: sixteenths_deg_c_128(raw),
-                stamp_ms: now_ms,
-            }),
-            Err(raw) => Err(SensorError::Implausible {
-                raw: i32::from(raw),
-            }),
-        }
-    }
-
-    fn registers<'a, B>(&self, bus: &'a mut B) -> Registers<'a, B> {
-        let address = self.address;
-        Registers { bus, address }
+        Self::of(address, Part)
     }
 }
 
-/// The driver. Owns its handle of the bus until [`Mcp9808::release`].
-#[derive(Debug)]
-pub struct Mcp9808<I> {
-    i2c: I,
-    logic: Logic,
+impl RunningPart for Part {
+    type Sample = Mcp9808Sample;
+    const TEMPERATURE: u8 = REG_TEMPERATURE;
+    const CONFIGURATION: u8 = REG_CONFIGURATION;
+    const CONVERSION_MS: u32 = CONVERSION_MS;
+
+    fn settings(&self) -> Settings {
+        Settings::Word(SETTINGS, SETTINGS_MASK)
+    }
+
+    async fn prepare<B: Transfer>(
+        &self,
+        part: &mut Registers<'_, B>,
+    ) -> Result<(), SensorError<B::Error>> {
+        part.expect(REG_MAKER, u16::MAX, MAKER).await?;
+        part.expect(REG_DEVICE, DEVICE_MASK, DEVICE).await?;
+        part.set_byte(REG_RESOLUTION, RESOLUTION).await
+    }
+
+    fn sample(&self, word: [u8; 2], stamp_ms: u64) -> Result<Mcp9808Sample, i32> {
+        let raw = decode_temperature(word).map_err(i32::from)?;
+        Ok(Mcp9808Sample {
+            raw,
+            deg_c_128: sixteenths_deg_c_128(raw),
+            stamp_ms,
+        })
+    }
 }
 
-impl<I> Mcp9808<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
+crate::shell::thermometer!(
+    Mcp9808,
+    Logic,
+    Mcp9808Sample,
+    (),
     /// A driver for the part at `address` (0x18 to 0x1f). Nothing is sent.
-    pub fn new(i2c: I, address: u8) -> Self {
-        Self {
-            i2c,
-            logic: Logic::new(address),
-        }
-    }
-
+    new,
     /// Identifies and configures the part. To be called first, and again after any bus error or
-    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
-    /// is due.
+    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result is due.
     ///
     /// # Errors
     /// A bus failure, or another part at this address.
-    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
+    start,
     /// Takes the latest conversion result.
     ///
     /// # Errors
-    /// [`SensorError::NotReady`] before the first conversion, [`SensorError::ConfigurationLost`]
-    /// after a brown-out, [`SensorError::Implausible`] for a code outside the part's range, or a
-    /// bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Mcp9808Sample, SensorError<I::Error>> {
-        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
-    }
-}
+    /// [`SensorError::NotReady`] before the first conversion, [`SensorError::ConfigurationLost`] after a
+    /// brown-out, [`SensorError::Implausible`] for a word that the part cannot give, or a bus failure.
+    fetch
+);
 
 #[cfg(test)]
 mod tests;

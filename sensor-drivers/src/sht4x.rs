@@ -13,10 +13,8 @@
 //! CRC-8: polynomial 0x31, first value 0xff
 //! ```
 
-use embedded_hal::i2c::I2c;
-
-use crate::error::{BusClass, ClassifyBus, SensorError};
-use crate::transfer::{Blocking, Transfer, finish};
+use crate::error::{BusClass, SensorError};
+use crate::transfer::Transfer;
 
 const COMMAND_SERIAL: u8 = 0x89;
 const COMMAND_MEASURE: u8 = 0xfd;
@@ -239,45 +237,29 @@ fn sample<E>(words: [u16; 2], stamp_ms: u64) -> Result<Sht4xSample, SensorError<
     })
 }
 
-/// The driver. Owns its handle of the bus until [`Sht4x::release`].
-#[derive(Debug)]
-pub struct Sht4x<I> {
-    i2c: I,
-    logic: Logic,
-}
-
-impl<I> Sht4x<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
+crate::shell::thermometer!(
+    Sht4x,
+    Logic,
+    Sht4xSample,
+    (),
     /// A driver for the part at `address` (0x44 to 0x46). Nothing is sent.
-    pub fn new(i2c: I, address: u8) -> Self {
-        Self {
-            i2c,
-            logic: Logic::new(address),
-        }
-    }
-
-    /// Asks for the serial number, which the first `fetch` checks. To be called first, and again
-    /// after any bus error. Returns after how many milliseconds `fetch` may be called.
+    new,
+    /// Asks for the serial number, which the first `fetch` checks. To be called first, and again after
+    /// any bus error. Returns after how many milliseconds `fetch` may be called.
     ///
     /// # Errors
     /// A bus failure.
-    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
+    start,
     /// Takes the measurement that was asked for, or asks for one.
     ///
     /// # Errors
     /// [`SensorError::NotReady`] when a measurement was asked for just now or still runs,
     /// [`SensorError::Crc`] for a word with a wrong CRC ([`Sht4x::crc_errors`] counts them),
     /// [`SensorError::Implausible`] for a temperature outside -40 to +125 degC, or a bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Sht4xSample, SensorError<I::Error>> {
-        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
-    }
+    fetch
+);
 
+impl<I> Sht4x<I> {
     /// The serial number of the part that answered.
     pub fn serial(&self) -> Option<u32> {
         self.logic.serial
@@ -286,11 +268,6 @@ where
     /// Words with a wrong CRC so far.
     pub fn crc_errors(&self) -> u32 {
         self.logic.crc_errors
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
     }
 }
 

@@ -13,18 +13,13 @@
 //! ```
 //! A TMP117 may sit at the same addresses, so its identity register is asked first.
 
-use embedded_hal::i2c::I2c;
-
-use crate::error::{ClassifyBus, SensorError};
-use crate::transfer::{Blocking, Registers, Transfer, finish};
+use crate::error::SensorError;
+use crate::running::{self, RunningPart, RunningSample, Settings, refuse_tmp117};
+use crate::transfer::{Registers, Transfer};
 use crate::word::left_aligned_deg_c_128;
 
 const REG_TEMPERATURE: u8 = 0x00;
 const REG_CONFIGURATION: u8 = 0x01;
-/// Only a TMP117 has a register here; these parts see the low two bits of the number.
-const REG_TMP117_IDENTITY: u8 = 0x0f;
-const TMP117_IDENTITY: u16 = 0x0117;
-const TMP117_IDENTITY_MASK: u16 = 0x0fff;
 
 /// R reads 11, and the low four bits read zero.
 const SIGNATURE: u16 = 0x6000;
@@ -41,13 +36,7 @@ pub const CONVERSION_MS: u32 = 285;
 pub const DEG_C_128_MIN: i32 = -55 * 128;
 
 /// One conversion result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tmp102Sample {
-    /// Temperature in 1/128 degC.
-    pub deg_c_128: i32,
-    /// The `now_ms` that `fetch` was given.
-    pub stamp_ms: u64,
-}
+pub type Tmp102Sample = RunningSample;
 
 /// Turns the temperature word into 1/128 degC.
 ///
@@ -63,117 +52,67 @@ pub fn decode_temperature(word: [u8; 2]) -> Result<i32, u16> {
     }
 }
 
-/// What the driver knows about its part; the bus is lent to it.
+/// The part as [`running`](crate::running) sees it.
 #[derive(Debug)]
-pub(crate) struct Logic {
-    address: u8,
-    due_ms: u64,
-}
+pub(crate) struct Part;
+
+pub(crate) type Logic = running::Logic<Part>;
 
 impl Logic {
     pub(crate) fn new(address: u8) -> Self {
-        Self { address, due_ms: 0 }
-    }
-
-    pub(crate) async fn start<B: Transfer>(
-        &mut self,
-        bus: &mut B,
-        now_ms: u64,
-    ) -> Result<u32, SensorError<B::Error>> {
-        let mut part = self.registers(bus);
-        let found = part.word(REG_TMP117_IDENTITY).await?;
-        if found & TMP117_IDENTITY_MASK == TMP117_IDENTITY {
-            return Err(SensorError::WrongDevice { found });
-        }
-        let found = part.word(REG_CONFIGURATION).await?;
-        if found & SIGNATURE_MASK != SIGNATURE {
-            return Err(SensorError::WrongDevice { found });
-        }
-        part.set_word(REG_CONFIGURATION, SETTINGS).await?;
-        self.due_ms = now_ms.saturating_add(u64::from(CONVERSION_MS));
-        Ok(CONVERSION_MS)
-    }
-
-    pub(crate) async fn fetch<B: Transfer>(
-        &mut self,
-        bus: &mut B,
-        now_ms: u64,
-    ) -> Result<Tmp102Sample, SensorError<B::Error>> {
-        if now_ms < self.due_ms {
-            return Err(SensorError::NotReady);
-        }
-        let mut part = self.registers(bus);
-        let word = part.word(REG_TEMPERATURE).await?;
-        // Read behind the value: a part that still holds its settings held them when it converted.
-        let found = part.word(REG_CONFIGURATION).await?;
-        if found & SETTINGS_MASK != SETTINGS {
-            return Err(SensorError::ConfigurationLost {
-                found,
-                expected: SETTINGS,
-            });
-        }
-        match decode_temperature(word.to_be_bytes()) {
-            Ok(deg_c_128) => Ok(Tmp102Sample {
-                deg_c_128,
-                stamp_ms: now_ms,
-            }),
-            Err(word) => Err(SensorError::Implausible {
-                raw: i32::from(word),
-            }),
-        }
-    }
-
-    fn registers<'a, B>(&self, bus: &'a mut B) -> Registers<'a, B> {
-        let address = self.address;
-        Registers { bus, address }
+        Self::of(address, Part)
     }
 }
 
-/// The driver. Owns its handle of the bus until [`Tmp102::release`].
-#[derive(Debug)]
-pub struct Tmp102<I> {
-    i2c: I,
-    logic: Logic,
+impl RunningPart for Part {
+    type Sample = Tmp102Sample;
+    const TEMPERATURE: u8 = REG_TEMPERATURE;
+    const CONFIGURATION: u8 = REG_CONFIGURATION;
+    const CONVERSION_MS: u32 = CONVERSION_MS;
+
+    fn settings(&self) -> Settings {
+        Settings::Word(SETTINGS, SETTINGS_MASK)
+    }
+
+    async fn prepare<B: Transfer>(
+        &self,
+        part: &mut Registers<'_, B>,
+    ) -> Result<(), SensorError<B::Error>> {
+        refuse_tmp117(part).await?;
+        part.expect(REG_CONFIGURATION, SIGNATURE_MASK, SIGNATURE)
+            .await
+            .map(drop)
+    }
+
+    fn sample(&self, word: [u8; 2], stamp_ms: u64) -> Result<Tmp102Sample, i32> {
+        let deg_c_128 = decode_temperature(word).map_err(i32::from)?;
+        Ok(Tmp102Sample {
+            deg_c_128,
+            stamp_ms,
+        })
+    }
 }
 
-impl<I> Tmp102<I>
-where
-    I: I2c,
-    I::Error: ClassifyBus,
-{
+crate::shell::thermometer!(
+    Tmp102,
+    Logic,
+    Tmp102Sample,
+    (),
     /// A driver for the TMP102 or TMP112 at `address` (0x48 to 0x4b). Nothing is sent.
-    pub fn new(i2c: I, address: u8) -> Self {
-        Self {
-            i2c,
-            logic: Logic::new(address),
-        }
-    }
-
+    new,
     /// Looks at the part and configures it. To be called first, and again after any bus error or
-    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
-    /// is due.
+    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result is due.
     ///
     /// # Errors
     /// A bus failure, or a part that cannot be one of these.
-    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
+    start,
     /// Takes the latest conversion result.
     ///
     /// # Errors
-    /// [`SensorError::NotReady`] before the first conversion, [`SensorError::ConfigurationLost`]
-    /// after a brown-out, [`SensorError::Implausible`] for a word that the part cannot give, or a
-    /// bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Tmp102Sample, SensorError<I::Error>> {
-        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
-    }
-}
+    /// [`SensorError::NotReady`] before the first conversion, [`SensorError::ConfigurationLost`] after a
+    /// brown-out, [`SensorError::Implausible`] for a word that the part cannot give, or a bus failure.
+    fetch
+);
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@
 use embedded_hal::i2c::I2c;
 
 use crate::error::{ClassifyBus, SensorError};
+use crate::running::settings_held;
 use crate::transfer::{Blocking, Registers, Transfer, finish};
 
 const REG_TEMPERATURE: u8 = 0x00;
@@ -126,10 +127,10 @@ impl Logic {
         &self,
         bus: &mut B,
     ) -> Result<Tmp117Identity, SensorError<B::Error>> {
-        let found = self.registers(bus).word(REG_IDENTITY).await?;
-        if found & IDENTITY_MASK != IDENTITY {
-            return Err(SensorError::WrongDevice { found });
-        }
+        let found = self
+            .registers(bus)
+            .expect(REG_IDENTITY, IDENTITY_MASK, IDENTITY)
+            .await?;
         let [high, _] = found.to_be_bytes();
         Ok(Tmp117Identity {
             revision: high >> 4,
@@ -151,12 +152,7 @@ impl Logic {
     ) -> Result<Tmp117Sample, SensorError<B::Error>> {
         let mut part = self.registers(bus);
         let status = part.word(REG_CONFIGURATION).await?;
-        if status & SETTINGS_MASK != SETTINGS {
-            return Err(SensorError::ConfigurationLost {
-                found: status,
-                expected: SETTINGS,
-            });
-        }
+        settings_held(status, SETTINGS_MASK, SETTINGS)?;
         let ready_seen = status & READY != 0;
         if !ready_seen {
             self.not_ready_polls = self.not_ready_polls.saturating_add(1);
@@ -190,36 +186,32 @@ impl Logic {
     }
 }
 
-/// The driver. Owns its handle of the bus until [`Tmp117::release`].
-#[derive(Debug)]
-pub struct Tmp117<I> {
-    i2c: I,
-    logic: Logic,
-}
+crate::shell::thermometer!(
+    Tmp117,
+    Logic,
+    Tmp117Sample,
+    (),
+    /// A driver for the part at `address` (0x48 to 0x4b). Nothing is sent.
+    new,
+    /// Identifies and configures the part. To be called first, and again after any bus error or
+    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result is due.
+    ///
+    /// # Errors
+    /// A bus failure, or another part at this address.
+    start,
+    /// Takes the latest conversion result, if there is a fresh one.
+    ///
+    /// # Errors
+    /// [`SensorError::NotReady`] when there is none, [`SensorError::ConfigurationLost`] after a
+    /// brown-out, [`SensorError::Implausible`] for a code that is not a temperature, or a bus failure.
+    fetch
+);
 
 impl<I> Tmp117<I>
 where
     I: I2c,
     I::Error: ClassifyBus,
 {
-    /// A driver for the part at `address` (0x48 to 0x4b). Nothing is sent.
-    pub fn new(i2c: I, address: u8) -> Self {
-        Self {
-            i2c,
-            logic: Logic::new(address),
-        }
-    }
-
-    /// Identifies and configures the part. To be called first, and again after any bus error or
-    /// [`SensorError::ConfigurationLost`]. Returns after how many milliseconds the first result
-    /// is due.
-    ///
-    /// # Errors
-    /// A bus failure, or another part at this address.
-    pub fn start(&mut self, now_ms: u64) -> Result<u32, SensorError<I::Error>> {
-        finish(self.logic.start(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
     /// Reads the identity register.
     ///
     /// # Errors
@@ -234,20 +226,6 @@ where
     /// A bus failure.
     pub fn configure(&mut self) -> Result<(), SensorError<I::Error>> {
         finish(self.logic.configure(&mut Blocking(&mut self.i2c)))
-    }
-
-    /// Takes the latest conversion result, if there is a fresh one.
-    ///
-    /// # Errors
-    /// [`SensorError::NotReady`] when there is none, [`SensorError::ConfigurationLost`] after a brown-out, [`SensorError::Implausible`]
-    /// for a code that is not a temperature, or a bus failure.
-    pub fn fetch(&mut self, now_ms: u64) -> Result<Tmp117Sample, SensorError<I::Error>> {
-        finish(self.logic.fetch(&mut Blocking(&mut self.i2c), now_ms))
-    }
-
-    /// Gives the bus handle back.
-    pub fn release(self) -> I {
-        self.i2c
     }
 }
 

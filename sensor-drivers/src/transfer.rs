@@ -111,6 +111,20 @@ impl<B: Transfer> Registers<'_, B> {
         self.bytes(register).await.map(u16::from_be_bytes)
     }
 
+    /// Reads a big-endian word that tells which part it is.
+    pub(crate) async fn expect(
+        &mut self,
+        register: u8,
+        mask: u16,
+        expected: u16,
+    ) -> Result<u16, SensorError<B::Error>> {
+        let found = self.word(register).await?;
+        if found & mask != expected {
+            return Err(SensorError::WrongDevice { found });
+        }
+        Ok(found)
+    }
+
     /// Reads `N` bytes from `register` on.
     pub(crate) async fn bytes<const N: usize>(
         &mut self,

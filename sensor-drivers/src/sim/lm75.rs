@@ -5,10 +5,10 @@
 //! one; shutdown; brown-out back to defaults. The bits that an LM75 leaves undefined are set.
 //! Never: a line in the truth file for the value before the first conversion.
 
-use super::bus::{SimBusError, SimChip};
+use super::bus::SimBusError;
 use super::conversion::{Converter, code};
-use super::mcp9808::fill;
 use super::profile::Profile;
+use super::registers::{RegisterPart, word};
 use super::truth::TruthFile;
 use crate::lm75::Lm75Part;
 
@@ -70,15 +70,6 @@ impl SimLm75 {
             .unwrap_or_else(|| self.converter.latest(now_ms, conversion_ms))
     }
 
-    fn run_to(&mut self, now_ms: u64) {
-        if self.converter.power_lost_by(now_ms) {
-            self.pointer = 0;
-            self.configuration = 0;
-            self.limits = DEFAULT_LIMITS;
-            self.held = None;
-        }
-    }
-
     fn configure(&mut self, byte: u8, now_ms: u64) {
         let sleeps = byte & SHUTDOWN != 0;
         match (sleeps, self.held) {
@@ -106,29 +97,40 @@ impl SimLm75 {
     }
 }
 
-impl SimChip for SimLm75 {
-    fn write(&mut self, now_ms: u64, bytes: &[u8]) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        if let [pointer, value @ ..] = bytes {
-            self.pointer = *pointer & 3;
-            match (self.pointer, value) {
-                (1, [byte, ..]) => self.configure(*byte, now_ms),
-                (2, [high, low, ..]) => self.limits[0] = u16::from_be_bytes([*high, *low]),
-                (3, [high, low, ..]) => self.limits[1] = u16::from_be_bytes([*high, *low]),
-                _ => {}
-            }
-        }
-        Ok(())
+impl RegisterPart for SimLm75 {
+    const POINTER_MASK: u8 = 3;
+
+    fn pointer(&mut self) -> &mut u8 {
+        &mut self.pointer
     }
 
-    fn read(
+    fn converter(&mut self) -> &mut Converter {
+        &mut self.converter
+    }
+
+    fn power_on(&mut self) {
+        self.configuration = 0;
+        self.limits = DEFAULT_LIMITS;
+        self.held = None;
+    }
+
+    fn set(&mut self, register: u8, value: &[u8], now_ms: u64) {
+        match (register, value, word(value)) {
+            (1, [byte, ..], _) => self.configure(*byte, now_ms),
+            (2, _, Some(limit)) => self.limits[0] = limit,
+            (3, _, Some(limit)) => self.limits[1] = limit,
+            _ => {}
+        }
+    }
+
+    fn get(
         &mut self,
+        register: u8,
+        len: usize,
         now_ms: u64,
-        into: &mut [u8],
         truth: &mut TruthFile,
-    ) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        let word = match self.pointer {
+    ) -> Result<[u8; 2], SimBusError> {
+        let word = match register {
             0 => match self.result(now_ms) {
                 Some(value) => {
                     let (bits, _) = self.resolution();
@@ -138,7 +140,7 @@ impl SimChip for SimLm75 {
                         Lm75Part::Lm75 | Lm75Part::Lm75b => (1u16 << (16 - bits)) - 1,
                         Lm75Part::Tmp75 | Lm75Part::Tmp105 => 0,
                     };
-                    if into.len() >= 2 {
+                    if len >= 2 {
                         truth.thermometer(now_ms, self.name(), self.address, raw, &[])?;
                     }
                     let [.., high, low] = (code << (16 - bits)).to_be_bytes();
@@ -150,7 +152,6 @@ impl SimChip for SimLm75 {
             2 => self.limits[0],
             _ => self.limits[1],
         };
-        fill(into, &word.to_be_bytes());
-        Ok(())
+        Ok(word.to_be_bytes())
     }
 }

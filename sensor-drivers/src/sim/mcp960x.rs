@@ -7,10 +7,10 @@
 //! is first read. Never: a hot junction with a broken wire in the truth file.
 
 use super::Window;
-use super::bus::{SimBusError, SimChip};
+use super::bus::SimBusError;
 use super::conversion::{Converter, code};
-use super::mcp9808::fill;
 use super::profile::Profile;
+use super::registers::RegisterPart;
 use super::truth::TruthFile;
 use crate::mcp960x::Mcp960xPart;
 
@@ -73,15 +73,6 @@ impl SimMcp960x {
         }
     }
 
-    fn run_to(&mut self, now_ms: u64) {
-        if self.converter.power_lost_by(now_ms) {
-            self.pointer = 0;
-            self.settings = [0; 2];
-            self.cleared_at = 0;
-            self.told = None;
-        }
-    }
-
     fn broken(&self, now_ms: u64) -> u8 {
         let on = |windows: &[Window]| windows.iter().any(|window| window.contains(now_ms));
         match self.part {
@@ -125,30 +116,41 @@ impl SimMcp960x {
     }
 }
 
-impl SimChip for SimMcp960x {
-    fn write(&mut self, now_ms: u64, bytes: &[u8]) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        if let [pointer, value @ ..] = bytes {
-            self.pointer = *pointer;
-            match (self.pointer, value) {
-                (0x04, [status, ..]) if status & UPDATE == 0 => {
-                    self.cleared_at = self.converter.ended(now_ms, CONVERSION_MS);
-                }
-                (0x05, [settings, ..]) => self.settings[0] = settings & 0x77,
-                (0x06, [settings, ..]) => self.settings[1] = *settings,
-                _ => {}
-            }
-        }
-        Ok(())
+impl RegisterPart for SimMcp960x {
+    const POINTER_MASK: u8 = 0xff;
+
+    fn pointer(&mut self) -> &mut u8 {
+        &mut self.pointer
     }
 
-    fn read(
+    fn converter(&mut self) -> &mut Converter {
+        &mut self.converter
+    }
+
+    fn power_on(&mut self) {
+        self.settings = [0; 2];
+        self.cleared_at = 0;
+        self.told = None;
+    }
+
+    fn set(&mut self, register: u8, value: &[u8], now_ms: u64) {
+        match (register, value) {
+            (0x04, [status, ..]) if status & UPDATE == 0 => {
+                self.cleared_at = self.converter.ended(now_ms, CONVERSION_MS);
+            }
+            (0x05, [settings, ..]) => self.settings[0] = settings & 0x77,
+            (0x06, [settings, ..]) => self.settings[1] = *settings,
+            _ => {}
+        }
+    }
+
+    fn get(
         &mut self,
+        register: u8,
+        _len: usize,
         now_ms: u64,
-        into: &mut [u8],
         truth: &mut TruthFile,
-    ) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
+    ) -> Result<[u8; 2], SimBusError> {
         let word = |code: i32| {
             let [.., high, low] = code.to_be_bytes();
             [high, low]
@@ -157,7 +159,7 @@ impl SimChip for SimMcp960x {
             Mcp960xPart::Mcp9600 => 0x40,
             Mcp960xPart::Mcp9601 => 0x41,
         };
-        let register = match self.pointer {
+        Ok(match register {
             0x00 => {
                 self.tell(now_ms, truth)?;
                 word(self.hot(now_ms))
@@ -169,8 +171,6 @@ impl SimChip for SimMcp960x {
             0x06 => [self.settings[1]; 2],
             0x20 => [id, 0x12],
             _ => [0; 2],
-        };
-        fill(into, &register);
-        Ok(())
+        })
     }
 }

@@ -5,9 +5,10 @@
 //! so flags are set); resolution with its conversion time; shutdown; brown-out back to defaults.
 //! Never: a line in the truth file for the value before the first conversion.
 
-use super::bus::{SimBusError, SimChip};
+use super::bus::SimBusError;
 use super::conversion::{Converter, code};
 use super::profile::Profile;
+use super::registers::{RegisterPart, word};
 use super::truth::TruthFile;
 
 const SHUTDOWN: u16 = 1 << 8;
@@ -47,16 +48,6 @@ impl SimMcp9808 {
             limits: [0; 3],
             resolution: 3,
             held: None,
-        }
-    }
-
-    fn run_to(&mut self, now_ms: u64) {
-        if self.converter.power_lost_by(now_ms) {
-            self.pointer = 0;
-            self.configuration = 0;
-            self.limits = [0; 3];
-            self.resolution = 3;
-            self.held = None;
         }
     }
 
@@ -103,42 +94,51 @@ impl SimMcp9808 {
     }
 }
 
-impl SimChip for SimMcp9808 {
-    fn write(&mut self, now_ms: u64, bytes: &[u8]) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        if let [pointer, value @ ..] = bytes {
-            self.pointer = *pointer & 0x0f;
-            match (self.pointer, value) {
-                (1, [high, low, ..]) => {
-                    self.set_configuration(u16::from_be_bytes([*high, *low]), now_ms);
-                }
-                (register @ 2..=4, [high, low, ..]) => {
-                    let limit = u16::from_be_bytes([*high, *low]) & 0x1ffc;
-                    if let Some(slot) = self.limits.get_mut(usize::from(register - 2)) {
-                        *slot = limit;
-                    }
-                }
-                (8, [resolution, ..]) => self.resolution = resolution & 3,
-                _ => {}
-            }
-        }
-        Ok(())
+impl RegisterPart for SimMcp9808 {
+    const POINTER_MASK: u8 = 0x0f;
+
+    fn pointer(&mut self) -> &mut u8 {
+        &mut self.pointer
     }
 
-    fn read(
+    fn converter(&mut self) -> &mut Converter {
+        &mut self.converter
+    }
+
+    fn power_on(&mut self) {
+        self.configuration = 0;
+        self.limits = [0; 3];
+        self.resolution = 3;
+        self.held = None;
+    }
+
+    fn set(&mut self, register: u8, value: &[u8], now_ms: u64) {
+        match (register, value, word(value)) {
+            (1, _, Some(word)) => self.set_configuration(word, now_ms),
+            (2..=4, _, Some(limit)) => {
+                if let Some(slot) = self.limits.get_mut(usize::from(register - 2)) {
+                    *slot = limit & 0x1ffc;
+                }
+            }
+            (8, [resolution, ..], _) => self.resolution = resolution & 3,
+            _ => {}
+        }
+    }
+
+    fn get(
         &mut self,
+        register: u8,
+        len: usize,
         now_ms: u64,
-        into: &mut [u8],
         truth: &mut TruthFile,
-    ) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        let word = match self.pointer {
+    ) -> Result<[u8; 2], SimBusError> {
+        let word = match register {
             1 => self.configuration,
             2 => self.limits[0],
             3 => self.limits[1],
             4 => self.limits[2],
             5 => {
-                if let (Some(value), 2..) = (self.result(now_ms), into.len()) {
+                if let (Some(value), 2..) = (self.result(now_ms), len) {
                     let raw = self.code(value) * 8;
                     truth.thermometer(now_ms, "mcp9808", self.address, raw, &[])?;
                 }
@@ -149,14 +149,6 @@ impl SimChip for SimMcp9808 {
             8 => u16::from_be_bytes([self.resolution; 2]),
             _ => 0,
         };
-        fill(into, &word.to_be_bytes());
-        Ok(())
-    }
-}
-
-/// A register that is read on repeats.
-pub(super) fn fill(into: &mut [u8], register: &[u8]) {
-    for (byte, value) in into.iter_mut().zip(register.iter().cycle()) {
-        *byte = *value;
+        Ok(word.to_be_bytes())
     }
 }

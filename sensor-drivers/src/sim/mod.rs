@@ -26,6 +26,7 @@ pub mod mcp9808;
 pub mod mt3333;
 pub mod profile;
 mod random;
+mod registers;
 pub mod route;
 pub mod scenario;
 pub mod sht4x;

@@ -5,10 +5,10 @@
 //! brown-out back to defaults. Never: a line in the truth file for the value before the first
 //! conversion.
 
-use super::bus::{SimBusError, SimChip};
+use super::bus::SimBusError;
 use super::conversion::{Converter, code};
-use super::mcp9808::fill;
 use super::profile::Profile;
+use super::registers::{RegisterPart, word};
 use super::truth::TruthFile;
 
 const DEFAULT_CONFIGURATION: u16 = 0x60a0;
@@ -55,20 +55,6 @@ impl SimTmp102 {
         }
     }
 
-    fn run_to(&mut self, now_ms: u64) {
-        if self.converter.power_lost_by(now_ms) {
-            self.pointer = 0;
-            self.configuration = DEFAULT_CONFIGURATION;
-            self.limits = DEFAULT_LIMITS;
-            self.held = None;
-            self.one_shot_ms = None;
-        }
-        if let Some(end_ms) = self.one_shot_ms.filter(|end_ms| *end_ms <= now_ms) {
-            self.held = Some(Some(self.converter.at(end_ms)));
-            self.one_shot_ms = None;
-        }
-    }
-
     fn result(&self, now_ms: u64) -> Option<i32> {
         let [slow, second, quarter, eighth] = CYCLES_MS;
         let cycle_ms = match self.configuration >> 6 & 3 {
@@ -109,36 +95,52 @@ impl SimTmp102 {
     }
 }
 
-impl SimChip for SimTmp102 {
-    fn write(&mut self, now_ms: u64, bytes: &[u8]) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        if let [pointer, value @ ..] = bytes {
-            self.pointer = *pointer & 3;
-            if let [high, low, ..] = value {
-                let word = u16::from_be_bytes([*high, *low]);
-                match self.pointer {
-                    1 => self.configure(word, now_ms),
-                    2 => self.limits[0] = word & 0xfff0,
-                    3 => self.limits[1] = word & 0xfff0,
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
+impl RegisterPart for SimTmp102 {
+    const POINTER_MASK: u8 = 3;
+
+    fn pointer(&mut self) -> &mut u8 {
+        &mut self.pointer
     }
 
-    fn read(
+    fn converter(&mut self) -> &mut Converter {
+        &mut self.converter
+    }
+
+    fn power_on(&mut self) {
+        self.configuration = DEFAULT_CONFIGURATION;
+        self.limits = DEFAULT_LIMITS;
+        self.held = None;
+        self.one_shot_ms = None;
+    }
+
+    fn settle(&mut self, now_ms: u64) {
+        if let Some(end_ms) = self.one_shot_ms.filter(|end_ms| *end_ms <= now_ms) {
+            self.held = Some(Some(self.converter.at(end_ms)));
+            self.one_shot_ms = None;
+        }
+    }
+
+    fn set(&mut self, register: u8, value: &[u8], now_ms: u64) {
+        match (register, word(value)) {
+            (1, Some(word)) => self.configure(word, now_ms),
+            (2, Some(limit)) => self.limits[0] = limit & 0xfff0,
+            (3, Some(limit)) => self.limits[1] = limit & 0xfff0,
+            _ => {}
+        }
+    }
+
+    fn get(
         &mut self,
+        register: u8,
+        len: usize,
         now_ms: u64,
-        into: &mut [u8],
         truth: &mut TruthFile,
-    ) -> Result<(), SimBusError> {
-        self.run_to(now_ms);
-        let word = match self.pointer {
+    ) -> Result<[u8; 2], SimBusError> {
+        let word = match register {
             0 => match self.result(now_ms) {
                 Some(value) => {
                     let (word, raw) = self.temperature(value);
-                    if into.len() >= 2 {
+                    if len >= 2 {
                         truth.thermometer(now_ms, "tmp102", self.address, raw, &[])?;
                     }
                     word
@@ -152,7 +154,6 @@ impl SimChip for SimTmp102 {
             2 => self.limits[0],
             _ => self.limits[1],
         };
-        fill(into, &word.to_be_bytes());
-        Ok(())
+        Ok(word.to_be_bytes())
     }
 }
