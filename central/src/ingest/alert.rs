@@ -10,9 +10,8 @@ use firmware_shared::message::NackReason;
 use firmware_shared::time::ClockSource;
 
 use super::batch::Standing;
-use super::{
-    BatchRecord, Core, FramePrint, NUMBER_MAX, Publish, SinkError, StreamKey, UtcBasis, Write,
-};
+use super::timeline::Dated;
+use super::{BatchRecord, Core, FramePrint, NUMBER_MAX, Publish, SinkError, StreamKey, Write};
 
 /// The codec number under which alerts are kept: a JSON text has none of its own.
 pub(crate) const ALERT_CODEC: u8 = 0;
@@ -71,9 +70,10 @@ impl Core {
             .memory
             .epoch(publish.sink, &key.device, alert.epoch)?
             .boot;
-        let utc = self
-            .utc_basis(publish, &key.device, boot, None, alert.boottime_ms)?
-            .or_else(|| own_basis(&alert));
+        let dated = self
+            .timeline(publish, &key.device, boot, None)?
+            .and_then(|timeline| timeline.date(alert.boottime_ms))
+            .or_else(|| own_date(&alert));
         self.memory.stream_mut(publish.sink, key)?.store(print);
         self.count(key.device.as_str(), "alerts", 1);
         let batch = BatchRecord {
@@ -81,34 +81,26 @@ impl Core {
             codec: ALERT_CODEC,
             base_ms: alert.boottime_ms,
             received_ms: publish.now_ms,
-            utc,
+            utc_source: dated.map_or(ClockSource::None, |dated| dated.source),
             sealed: None,
         };
-        let utc_ms = utc.and_then(|basis| basis.utc_ms(alert.boottime_ms));
         self.writes.push(Write::Alert {
             key: key.clone(),
             batch,
             alert: Box::new(alert),
             json,
-            utc_ms,
+            dated,
         });
         Ok(())
     }
 }
 
-impl UtcBasis {
-    /// UTC of a stamp.
-    pub(crate) fn utc_ms(&self, stamp_ms: u64) -> Option<i64> {
-        i64::try_from(stamp_ms).ok()?.checked_add(self.offset_ms)
-    }
-}
-
 /// What the alert itself says about its time: better than nothing, and dated again when an anchor comes.
-fn own_basis(alert: &Alert) -> Option<UtcBasis> {
+fn own_date(alert: &Alert) -> Option<Dated> {
     let utc: jiff::Timestamp = alert.utc.as_ref()?.parse().ok()?;
-    let stamp_ms = i64::try_from(alert.boottime_ms).ok()?;
-    Some(UtcBasis {
-        offset_ms: utc.as_millisecond().checked_sub(stamp_ms)?,
+    Some(Dated {
+        utc_ms: utc.as_millisecond(),
+        error_ms: None,
         source: ClockSource::Fake,
     })
 }

@@ -8,10 +8,10 @@ use firmware_shared::batch::{self, Batch, CodecId, Header};
 use firmware_shared::id::{DeviceId, Lane, SeqRange, StreamId};
 use firmware_shared::message::{NackReason, Opening};
 use firmware_shared::reading::Reading;
+use firmware_shared::time::ClockSource;
 
-use super::{
-    BatchRecord, Core, FramePrint, NUMBER_MAX, Publish, SinkError, StreamKey, UtcBasis, Write,
-};
+use super::timeline::Timeline;
+use super::{BatchRecord, Core, FramePrint, NUMBER_MAX, Publish, SinkError, StreamKey, Write};
 
 /// What a frame under a key is to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Core {
         }
         let (device, epoch) = (&key.device, key.stream.epoch);
         let boot = self.memory.epoch(publish.sink, device, epoch)?.boot;
-        let utc = self.utc_basis(publish, device, boot, header.anchor, header.base_ms)?;
+        let timeline = self.timeline(publish, device, boot, header.anchor)?;
         self.memory.stream_mut(publish.sink, key)?.store(print);
         self.count(device.as_str(), "frames", 1);
         self.count(device.as_str(), "frame_bytes", u64::from(print.len));
@@ -170,7 +170,7 @@ impl Core {
             codec: header.codec.0,
             base_ms: header.base_ms,
             received_ms: publish.now_ms,
-            utc,
+            utc_source: source(timeline.as_deref()),
             sealed: self
                 .config
                 .keep_sealed_bytes
@@ -182,6 +182,7 @@ impl Core {
                 key,
                 batch,
                 readings,
+                timeline,
             },
             Content::Opening(_) => Write::Frame { key, batch },
             Content::Unknown => Write::Raw {
@@ -239,18 +240,22 @@ impl Core {
             Ok(Content::Unknown) | Err(_) => return Ok(false),
         };
         let boot = self.memory.epoch(publish.sink, device, epoch)?.boot;
-        let utc: Option<UtcBasis> =
-            self.utc_basis(publish, device, boot, header.anchor, header.base_ms)?;
+        let timeline = self.timeline(publish, device, boot, header.anchor)?;
         self.count(device.as_str(), "decoded_later", header.range().count());
         self.writes.push(Write::Decoded {
             key: key.clone(),
             range: header.range(),
             codec: header.codec.0,
             readings,
-            utc,
+            timeline,
         });
         Ok(true)
     }
+}
+
+/// Who vouches for what a timeline says.
+pub(super) fn source(timeline: Option<&Timeline>) -> ClockSource {
+    timeline.map_or(ClockSource::None, Timeline::source)
 }
 
 /// What a valid frame says, or why it cannot be read.

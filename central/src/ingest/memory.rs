@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use firmware_shared::id::{DeviceId, Epoch, SeqRange};
-use firmware_shared::time::{BootId, TimeAnchor};
+use firmware_shared::time::BootId;
 
 use super::sink::{
     DeviceRecord, EpochRecord, FramePrint, Sink, SinkError, StreamKey, StreamRecord, Write,
 };
-use super::{LossLedger, insert};
+use super::{BootClock, LossLedger, insert};
 
 /// So many streams are remembered, about 300 bytes each; above, the memory starts afresh.
 const STREAMS_MAX: usize = 50_000;
@@ -106,7 +106,7 @@ pub(super) struct Memory {
     touched: HashSet<StreamKey>,
     epochs: HashMap<(DeviceId, Epoch), EpochRecord>,
     devices: HashMap<DeviceId, DeviceRecord>,
-    anchors: HashMap<(DeviceId, BootId), Vec<TimeAnchor>>,
+    clocks: HashMap<(DeviceId, BootId), BootClock>,
 }
 
 impl Memory {
@@ -167,18 +167,18 @@ impl Memory {
         Ok(self.devices.entry(device.clone()).or_default())
     }
 
-    pub(super) fn anchors(
+    pub(super) fn clock(
         &mut self,
         sink: &mut dyn Sink,
         device: &DeviceId,
         boot: BootId,
-    ) -> Result<&mut Vec<TimeAnchor>, SinkError> {
+    ) -> Result<&mut BootClock, SinkError> {
         let key = (device.clone(), boot);
-        if !self.anchors.contains_key(&key) {
-            let list = sink.anchors(device, boot)?;
-            self.anchors.insert(key.clone(), list);
+        if !self.clocks.contains_key(&key) {
+            let clock = BootClock::new(sink.anchors(device, boot)?);
+            self.clocks.insert(key.clone(), clock);
         }
-        Ok(self.anchors.entry(key).or_default())
+        Ok(self.clocks.entry(key).or_default())
     }
 
     pub(super) fn write_changes(&mut self, writes: &mut Vec<Write>) {

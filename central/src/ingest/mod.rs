@@ -18,6 +18,7 @@ mod sink;
 mod status;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod timing;
 mod upkeep;
 
@@ -32,9 +33,11 @@ use answers::Answers;
 pub(crate) use ledger::{ClosedLoss, LossLedger, OpenTail, insert};
 use memory::Memory;
 pub(crate) use sink::{
-    Alarm, BatchRecord, DeviceRecord, EpochRecord, FramePrint, Link, Quarantined, RawBatch, Sink,
-    SinkError, StreamKey, StreamRecord, Untimed, UtcBasis, Write,
+    Alarm, BatchRecord, DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, Link,
+    Quarantined, RawBatch, Sink, SinkError, StreamKey, StreamRecord, Write,
 };
+pub(crate) use timeline::{Dated, Timeline};
+use timing::BootClock;
 pub(crate) use upkeep::Upkeep;
 
 /// The largest number, stamp or count that is taken: far above anything a device can reach, and with room

@@ -4,6 +4,8 @@
 //! that a sink commits whole or not at all. Never: a database's name, type or error in the core; a
 //! judgement (duplicate, clash, loss) in a sink.
 
+use std::sync::Arc;
+
 use firmware_shared::alert::Alert;
 use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::have_set::UnboundedHaveSet;
@@ -12,6 +14,7 @@ use firmware_shared::reading::Reading;
 use firmware_shared::time::{BootId, ClockSource, TimeAnchor};
 
 use super::ledger::LossLedger;
+use super::timeline::{Dated, Timeline};
 
 /// One stream of one device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,16 +56,10 @@ pub(crate) struct BatchRecord {
     pub(crate) codec: u8,
     pub(crate) base_ms: u64,
     pub(crate) received_ms: i64,
-    pub(crate) utc: Option<UtcBasis>,
+    /// Who vouches for the UTC of its rows.
+    pub(crate) utc_source: ClockSource,
     /// The frame's bytes, where the configuration keeps them.
     pub(crate) sealed: Option<Vec<u8>>,
-}
-
-/// How CLOCK_BOOTTIME becomes UTC: `utc_ms = boottime_ms + offset_ms`, on the word of `source`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UtcBasis {
-    pub(crate) offset_ms: i64,
-    pub(crate) source: ClockSource,
 }
 
 /// What is known about one epoch of a device.
@@ -119,13 +116,17 @@ pub(crate) struct DeviceRecord {
     pub(crate) seen_ms: i64,
 }
 
-/// A stored frame whose UTC nobody vouches for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Untimed {
-    pub(crate) key: StreamKey,
-    pub(crate) range: SeqRange,
-    pub(crate) base_ms: u64,
+/// Stamps of a boot whose rows are to be dated.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DateTask {
+    pub(crate) device: DeviceId,
+    pub(crate) boot: BootId,
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
 }
+
+/// Where a walk over the frames of a boot has come to: behind this frame.
+pub(crate) type FramePlace = (StreamKey, SeqRange);
 
 /// A stored frame of a codec that was unknown when it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +166,7 @@ pub(crate) enum Write {
         key: StreamKey,
         batch: BatchRecord,
         readings: Vec<Reading>,
+        timeline: Option<Arc<Timeline>>,
     },
     /// Rows of a batch that was stored raw.
     Decoded {
@@ -172,7 +174,7 @@ pub(crate) enum Write {
         range: SeqRange,
         codec: u8,
         readings: Vec<Reading>,
-        utc: Option<UtcBasis>,
+        timeline: Option<Arc<Timeline>>,
     },
     /// An alert, and its frame.
     Alert {
@@ -180,7 +182,7 @@ pub(crate) enum Write {
         batch: BatchRecord,
         alert: Box<Alert>,
         json: String,
-        utc_ms: Option<i64>,
+        dated: Option<Dated>,
     },
     /// A frame that carries no rows (the opening of an epoch).
     Frame { key: StreamKey, batch: BatchRecord },
@@ -225,12 +227,16 @@ pub(crate) enum Write {
         anchor: TimeAnchor,
         received_ms: i64,
     },
-    /// UTC for rows that had none.
-    Utc {
+    /// Dates the rows of a frame, where that changes anything.
+    Date {
         key: StreamKey,
         range: SeqRange,
-        basis: UtcBasis,
+        timeline: Arc<Timeline>,
     },
+    /// Remembers what is still to be dated.
+    DateLater(DateTask),
+    /// It is dated.
+    DateDone(DateTask),
     /// Bytes to set aside.
     Quarantine(Quarantined),
     /// Something a person must know.
@@ -259,15 +265,15 @@ pub(crate) trait Sink {
     fn device(&mut self, device: &DeviceId) -> Result<DeviceRecord, SinkError>;
     fn epoch(&mut self, device: &DeviceId, epoch: Epoch) -> Result<EpochRecord, SinkError>;
     fn anchors(&mut self, device: &DeviceId, boot: BootId) -> Result<Vec<TimeAnchor>, SinkError>;
-    /// Frames of that boot whose UTC nobody vouches for, at most `limit`.
-    fn untimed(
+    /// Frames with a stamp within a task, in the order of their keys, behind a place, at most `limit`.
+    fn frames_to_date(
         &mut self,
-        device: &DeviceId,
-        boot: BootId,
+        task: &DateTask,
+        behind: Option<&FramePlace>,
         limit: usize,
-    ) -> Result<Vec<Untimed>, SinkError>;
-    /// Boots that have a trusted anchor and frames without trusted UTC.
-    fn repairable_boots(&mut self) -> Result<Vec<(DeviceId, BootId)>, SinkError>;
+    ) -> Result<Vec<FramePlace>, SinkError>;
+    /// What an earlier process left undated.
+    fn to_date(&mut self) -> Result<Vec<DateTask>, SinkError>;
     /// Raw frames of the given codecs, at most `limit`.
     fn raw_batches(&mut self, codecs: &[u8], limit: usize) -> Result<Vec<RawBatch>, SinkError>;
     /// Frames of readings received before `before_ms`, at most `limit`.

@@ -234,7 +234,14 @@ impl Core {
                     epoch,
                     record,
                 });
-                self.upkeep.repair(device, boot);
+                if self
+                    .memory
+                    .clock(publish.sink, device, boot)?
+                    .timeline()
+                    .is_some()
+                {
+                    self.date_again(device, boot, 0, NUMBER_MAX);
+                }
                 Ok(())
             }
         }

@@ -3,14 +3,12 @@
 //! Promises: each step is one bounded transaction, so that ingest is never held up for long. Never: a
 //! change to a stamp or to the have-set.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use firmware_shared::batch::CodecId;
-use firmware_shared::id::DeviceId;
-use firmware_shared::time::BootId;
 
-use super::timing::{self, TRUSTED};
-use super::{Core, Publish, Sink, SinkError, Write};
+use super::{Core, DateTask, FramePlace, Publish, Sink, SinkError, Write};
 
 /// Frames in one step: at most 256 readings each, so some tens of milliseconds.
 const STEP_FRAMES_MAX: usize = 200;
@@ -18,50 +16,59 @@ const STEP_FRAMES_MAX: usize = 200;
 /// What waits.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
-    boots: BTreeSet<(DeviceId, BootId)>,
+    tasks: BTreeMap<DateTask, Option<FramePlace>>,
 }
 
 impl Upkeep {
-    pub(super) fn repair(&mut self, device: &DeviceId, boot: BootId) {
-        self.boots.insert((device.clone(), boot));
+    /// What was begun begins anew: the timeline has changed since.
+    pub(super) fn add(&mut self, task: DateTask) {
+        self.tasks.insert(task, None);
     }
 }
 
 impl Core {
-    /// Picks up what an earlier process left: boots whose rows can be dated.
+    /// Picks up what an earlier process left: rows that can be dated.
     pub(crate) fn resume_upkeep(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
-        self.upkeep.boots.extend(sink.repairable_boots()?);
+        for task in sink.to_date()? {
+            self.upkeep.add(task);
+        }
         Ok(())
     }
 
     /// Whether a step would find something to do.
     pub(crate) fn has_upkeep(&self) -> bool {
-        !self.upkeep.boots.is_empty()
+        !self.upkeep.tasks.is_empty()
     }
 
     /// Dates one step of rows; the group is committed.
     pub(crate) fn date_rows(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
-        let Some((device, boot)) = self.upkeep.boots.first().cloned() else {
+        let Some((task, behind)) = self.upkeep.tasks.first_key_value() else {
             return Ok(());
         };
-        let known = self.memory.anchors(sink, &device, boot)?.clone();
-        let trusted = known.iter().any(|anchor| anchor.source >= TRUSTED);
-        let frames = match trusted {
-            true => sink.untimed(&device, boot, STEP_FRAMES_MAX)?,
-            false => Vec::new(),
-        };
-        for frame in &frames {
-            if let Some(basis) = timing::best(known.iter(), frame.base_ms) {
-                self.writes.push(Write::Utc {
-                    key: frame.key.clone(),
-                    range: frame.range,
-                    basis,
+        let (task, behind) = (task.clone(), behind.clone());
+        let clock = self.memory.clock(sink, &task.device, task.boot)?;
+        let frames = match clock.timeline() {
+            Some(timeline) => {
+                let frames = sink.frames_to_date(&task, behind.as_ref(), STEP_FRAMES_MAX)?;
+                let dates = frames.iter().map(|(key, range)| Write::Date {
+                    key: key.clone(),
+                    range: *range,
+                    timeline: Arc::clone(&timeline),
                 });
+                self.writes.extend(dates);
+                frames
             }
+            // The opening of an epoch came, and no anchor yet: that will bring a task of its own.
+            None => Vec::new(),
+        };
+        let is_done = frames.len() < STEP_FRAMES_MAX;
+        if is_done {
+            self.writes.push(Write::DateDone(task.clone()));
         }
         self.commit(sink)?;
-        if frames.len() < STEP_FRAMES_MAX {
-            self.upkeep.boots.remove(&(device, boot));
+        match frames.into_iter().last() {
+            Some(place) if !is_done => drop(self.upkeep.tasks.insert(task, Some(place))),
+            _ => drop(self.upkeep.tasks.remove(&task)),
         }
         Ok(())
     }

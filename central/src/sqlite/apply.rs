@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 
 use firmware_shared::alert::Alert;
-use firmware_shared::id::{Lane, SeqRange};
+use firmware_shared::id::SeqRange;
+use firmware_shared::time::ClockSource;
 use rusqlite::{Connection, params};
 
 use super::load::key_params;
-use super::{facts, number, quarantine, rows};
-use crate::ingest::{BatchRecord, StreamKey, UtcBasis, Write};
+use super::{date, facts, number, quarantine, rows};
+use crate::ingest::{BatchRecord, Dated, StreamKey, Timeline, Write};
 
 type Streams = HashMap<StreamKey, i64>;
 
@@ -38,10 +39,11 @@ fn one(
             key,
             batch,
             readings,
+            timeline,
         } => {
             let stream = stream(connection, streams, key)?;
             let first_seq = batch.print.range.first_seq;
-            rows::insert(connection, stream, first_seq, readings, batch.utc)?;
+            rows::insert(connection, stream, first_seq, readings, timeline.as_deref())?;
             frame(connection, key, batch)
         }
         Write::Decoded {
@@ -49,20 +51,22 @@ fn one(
             range,
             codec,
             readings,
-            utc,
+            timeline,
         } => {
             let stream = stream(connection, streams, key)?;
-            rows::insert(connection, stream, range.first_seq, readings, *utc)?;
-            decoded(connection, key, *range, *codec, *utc)
+            let timeline = timeline.as_deref();
+            rows::insert(connection, stream, range.first_seq, readings, timeline)?;
+            let source = timeline.map_or(ClockSource::None, Timeline::source);
+            decoded(connection, key, *range, *codec, source)
         }
         Write::Alert {
             key,
             batch,
             alert,
             json,
-            utc_ms,
+            dated,
         } => {
-            insert_alert(connection, alert, json, *utc_ms, batch.received_ms)?;
+            insert_alert(connection, alert, json, *dated, batch.received_ms)?;
             frame(connection, key, batch)
         }
         Write::Frame { key, batch } => frame(connection, key, batch),
@@ -95,7 +99,16 @@ fn one(
             anchor,
             received_ms,
         } => facts::anchor(connection, device, *boot, anchor, *received_ms),
-        Write::Utc { key, range, basis } => utc(connection, streams, key, *range, *basis),
+        Write::Date {
+            key,
+            range,
+            timeline,
+        } => {
+            let stream = stream(connection, streams, key)?;
+            date::frame(connection, stream, key, *range, timeline)
+        }
+        Write::DateLater(task) => date::remember(connection, task),
+        Write::DateDone(task) => date::forget(connection, task),
         Write::Quarantine(item) => quarantine::add(connection, bounds, item),
         Write::Alarm(item) => facts::alarm(connection, item),
         Write::Count { device, name, by } => facts::count(connection, device, name, *by),
@@ -143,14 +156,10 @@ fn frame(connection: &Connection, key: &StreamKey, batch: &BatchRecord) -> rusql
             batch.print.len,
             number(batch.base_ms),
             batch.received_ms,
-            source(batch.utc),
+            batch.utc_source as u8,
             batch.sealed,
         ])
         .map(drop)
-}
-
-fn source(utc: Option<UtcBasis>) -> u8 {
-    utc.map_or(0, |basis| basis.source as u8)
 }
 
 fn raw(
@@ -183,7 +192,7 @@ fn decoded(
     key: &StreamKey,
     range: SeqRange,
     codec: u8,
-    utc: Option<UtcBasis>,
+    source: ClockSource,
 ) -> rusqlite::Result<()> {
     let (device, epoch, lane) = key_params(key);
     let first_seq = number(range.first_seq);
@@ -198,7 +207,7 @@ fn decoded(
             "UPDATE batches SET codec = ?5, utc_source = ?6
              WHERE device = ?1 AND epoch = ?2 AND lane = ?3 AND first_seq = ?4",
         )?
-        .execute((device, epoch, lane, first_seq, codec, source(utc)))
+        .execute((device, epoch, lane, first_seq, codec, source as u8))
         .map(drop)
 }
 
@@ -206,14 +215,16 @@ fn insert_alert(
     connection: &Connection,
     alert: &Alert,
     json: &str,
-    utc_ms: Option<i64>,
+    dated: Option<Dated>,
     received_ms: i64,
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO alerts (device, epoch, seq, id, state, severity, kind, sensor, value, unit,
-                 expected, low, high, boottime_ms, utc_ms, text, json, received_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                 expected, low, high, boottime_ms, utc_ms, text, json, received_ms, utc_error_ms,
+                 utc_source)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+                 ?19, ?20)",
         )?
         .execute(params![
             alert.device.as_str(),
@@ -230,45 +241,13 @@ fn insert_alert(
             alert.low,
             alert.high,
             number(alert.boottime_ms),
-            utc_ms,
+            dated.map(|dated| dated.utc_ms),
             alert.text.as_str(),
             json,
             received_ms,
+            dated.and_then(|dated| dated.error_ms),
+            dated.map_or(0, |dated| dated.source as u8),
         ])
-        .map(drop)
-}
-
-fn utc(
-    connection: &Connection,
-    streams: &mut Streams,
-    key: &StreamKey,
-    range: SeqRange,
-    basis: UtcBasis,
-) -> rusqlite::Result<()> {
-    let (device, epoch, lane) = key_params(key);
-    let (first, last) = (number(range.first_seq), number(range.last_seq));
-    if key.stream.lane == Lane::Alert {
-        connection
-            .prepare_cached(
-                "UPDATE alerts SET utc_ms = boottime_ms + ?5
-                 WHERE device = ?1 AND epoch = ?2 AND seq BETWEEN ?3 AND ?4",
-            )?
-            .execute((device, epoch, first, last, basis.offset_ms))?;
-    } else {
-        let stream = stream(connection, streams, key)?;
-        connection
-            .prepare_cached(
-                "UPDATE reading SET utc_ms = boottime_ms + ?4
-                 WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3",
-            )?
-            .execute((stream, first, last, basis.offset_ms))?;
-    }
-    connection
-        .prepare_cached(
-            "UPDATE batches SET utc_source = ?5
-             WHERE device = ?1 AND epoch = ?2 AND lane = ?3 AND first_seq = ?4",
-        )?
-        .execute((device, epoch, lane, first, basis.source as u8))
         .map(drop)
 }
 

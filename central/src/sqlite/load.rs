@@ -6,12 +6,12 @@ use firmware_shared::have_set::UnboundedHaveSet;
 use firmware_shared::id::{DeviceId, Epoch, SeqRange};
 use firmware_shared::message::LossReason;
 use firmware_shared::time::{BootId, ClockSource, TimeAnchor};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{number, parsed, range, stream_key, unsigned};
 use crate::ingest::{
-    ClosedLoss, DeviceRecord, EpochRecord, FramePrint, Link, LossLedger, OpenTail, RawBatch,
-    StreamKey, StreamRecord, Untimed, insert,
+    ClosedLoss, DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, Link, LossLedger,
+    OpenTail, RawBatch, StreamKey, StreamRecord, insert,
 };
 
 /// Device, epoch and lane as parameters.
@@ -201,49 +201,53 @@ pub(super) fn anchors(
         .collect()
 }
 
-pub(super) fn untimed(
+/// A frame names its first stamp; its last one is at most so much later.
+const FRAME_SPAN_MS: u64 = 3_600_000;
+
+pub(super) fn frames_to_date(
     connection: &Connection,
-    device: &DeviceId,
-    boot: BootId,
+    task: &DateTask,
+    behind: Option<&FramePlace>,
     limit: usize,
-) -> rusqlite::Result<Vec<Untimed>> {
+) -> rusqlite::Result<Vec<FramePlace>> {
+    let (epoch, lane, first_seq) = behind.map_or((-1, "", 0), |(key, range)| {
+        let (_, epoch, lane) = key_params(key);
+        (epoch, lane, number(range.first_seq))
+    });
     connection
         .prepare_cached(
-            "SELECT b.device, b.epoch, b.lane, b.first_seq, b.first_seq + b.count - 1, b.base_ms
-             FROM epochs AS e JOIN batches AS b
-             ON b.device = e.device AND b.epoch = e.epoch AND b.utc_source < 2
-             WHERE e.device = ?1 AND e.boot_id = ?2 LIMIT ?3",
+            "SELECT b.device, b.epoch, b.lane, b.first_seq, b.first_seq + b.count - 1
+             FROM epochs AS e JOIN batches AS b ON b.device = e.device AND b.epoch = e.epoch
+             WHERE e.device = ?1 AND e.boot_id = ?2 AND b.base_ms BETWEEN ?3 AND ?4
+                 AND (b.epoch, b.lane, b.first_seq) > (?5, ?6, ?7)
+             ORDER BY b.epoch, b.lane, b.first_seq LIMIT ?8",
         )?
         .query_map(
-            (device.as_str(), boot.to_string(), number(limit as u64)),
-            |row| {
-                Ok(Untimed {
-                    key: stream_key(row, 0)?,
-                    range: range(row, 3)?,
-                    base_ms: unsigned(row, 5)?,
-                })
-            },
+            params![
+                task.device.as_str(),
+                task.boot.to_string(),
+                number(task.from_ms.saturating_sub(FRAME_SPAN_MS)),
+                number(task.to_ms),
+                epoch,
+                lane,
+                first_seq,
+                number(limit as u64),
+            ],
+            |row| Ok((stream_key(row, 0)?, range(row, 3)?)),
         )?
         .collect()
 }
 
-pub(super) fn repairable_boots(
-    connection: &Connection,
-) -> rusqlite::Result<Vec<(DeviceId, BootId)>> {
+pub(super) fn to_date(connection: &Connection) -> rusqlite::Result<Vec<DateTask>> {
     connection
-        .prepare_cached(
-            "SELECT DISTINCT b.device, e.boot_id
-             FROM batches AS b JOIN epochs AS e ON e.device = b.device AND e.epoch = b.epoch
-             WHERE b.utc_source < 2 AND EXISTS (
-                 SELECT 1 FROM anchors AS a
-                 WHERE a.device = e.device AND a.boot_id = e.boot_id
-                 AND a.source IN ('rtc', 'ntp', 'gnss'))",
-        )?
+        .prepare_cached("SELECT device, boot_id, from_ms, to_ms FROM to_date")?
         .query_map([], |row| {
-            Ok((
-                parsed(row, 0, |text| text.parse().ok())?,
-                parsed(row, 1, boot_from_hex)?,
-            ))
+            Ok(DateTask {
+                device: parsed(row, 0, |text| text.parse().ok())?,
+                boot: parsed(row, 1, boot_from_hex)?,
+                from_ms: unsigned(row, 2)?,
+                to_ms: unsigned(row, 3)?,
+            })
         })?
         .collect()
 }

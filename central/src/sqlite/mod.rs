@@ -5,6 +5,7 @@
 //! not in the have-set of the same transaction.
 
 mod apply;
+mod date;
 mod facts;
 mod load;
 mod quarantine;
@@ -23,8 +24,8 @@ use firmware_shared::time::{BootId, TimeAnchor};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::ingest::{
-    DeviceRecord, EpochRecord, FramePrint, RawBatch, Sink, SinkError, StreamKey, StreamRecord,
-    Untimed, Write,
+    DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, RawBatch, Sink, SinkError,
+    StreamKey, StreamRecord, Write,
 };
 pub(crate) use load::{have_set, key_params, ledger, ranges};
 use schema::SchemaError;
@@ -222,17 +223,17 @@ impl Sink for Sqlite {
         load::anchors(&self.connection, device, boot).map_err(sink_error)
     }
 
-    fn untimed(
+    fn frames_to_date(
         &mut self,
-        device: &DeviceId,
-        boot: BootId,
+        task: &DateTask,
+        behind: Option<&FramePlace>,
         limit: usize,
-    ) -> Result<Vec<Untimed>, SinkError> {
-        load::untimed(&self.connection, device, boot, limit).map_err(sink_error)
+    ) -> Result<Vec<FramePlace>, SinkError> {
+        load::frames_to_date(&self.connection, task, behind, limit).map_err(sink_error)
     }
 
-    fn repairable_boots(&mut self) -> Result<Vec<(DeviceId, BootId)>, SinkError> {
-        load::repairable_boots(&self.connection).map_err(sink_error)
+    fn to_date(&mut self) -> Result<Vec<DateTask>, SinkError> {
+        load::to_date(&self.connection).map_err(sink_error)
     }
 
     fn raw_batches(&mut self, codecs: &[u8], limit: usize) -> Result<Vec<RawBatch>, SinkError> {

@@ -6,11 +6,12 @@
 use firmware_shared::reading::{Position, Reading, Value};
 use rusqlite::{Connection, params};
 
-use crate::ingest::UtcBasis;
+use crate::ingest::Timeline;
 
 const INSERT: &str = "INSERT INTO reading (stream, seq, sensor, kind, boottime_ms, utc_ms, score, raw, detail, \
-    aux, scalar, lat, lon, height_mm, speed_mm_s, course_1e5_deg, h_acc_mm, dop_centi, satellites) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    aux, scalar, lat, lon, height_mm, speed_mm_s, course_1e5_deg, h_acc_mm, dop_centi, satellites, \
+    utc_error_ms, utc_source) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 /// What differs by kind, except a position's own columns.
 #[derive(Default)]
@@ -28,11 +29,12 @@ pub(super) fn insert(
     stream: i64,
     first_seq: u64,
     readings: &[Reading],
-    utc: Option<UtcBasis>,
+    timeline: Option<&Timeline>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(INSERT)?;
     for (seq, reading) in (first_seq..).zip(readings) {
         let cells = cells(&reading.value);
+        let dated = timeline.and_then(|timeline| timeline.date(reading.stamp_ms));
         let position = cells.position.as_ref();
         statement.execute(params![
             stream,
@@ -40,7 +42,7 @@ pub(super) fn insert(
             reading.sensor,
             reading.value.kind() as u8,
             super::number(reading.stamp_ms),
-            utc.and_then(|basis| basis.utc_ms(reading.stamp_ms)),
+            dated.map(|dated| dated.utc_ms),
             reading.score.0,
             cells.raw,
             cells.detail,
@@ -54,6 +56,8 @@ pub(super) fn insert(
             position.and_then(|p| p.h_acc).map(|v| v.0),
             position.and_then(|p| p.dop).map(|v| v.0),
             position.and_then(|p| p.satellites),
+            dated.and_then(|dated| dated.error_ms),
+            dated.map_or(0, |dated| dated.source as u8),
         ])?;
     }
     Ok(())

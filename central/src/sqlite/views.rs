@@ -5,6 +5,7 @@
 //! the same row. Never: a check of what people do to their rows; that is what `verify` is for.
 
 use firmware_shared::reading::{FaultKind, FixKind, Kind, Metric};
+use firmware_shared::time::ClockSource;
 use firmware_shared::units::Unit;
 
 const TEMPERATURE: i64 = Kind::Temperature as i64;
@@ -13,6 +14,11 @@ const SCALAR: i64 = Kind::Scalar as i64;
 const STATE: i64 = Kind::State as i64;
 const FAULT: i64 = Kind::Fault as i64;
 const HEALTH: i64 = Kind::Health as i64;
+
+/// 2026-01-01: no reading is older than the software that takes it.
+const BUILD_MS: i64 = 1_767_225_600_000;
+/// Later than anything.
+const FAR_MS: i64 = 1 << 62;
 
 /// Columns that are the same in table and view.
 const POSITION_COLUMNS: [&str; 8] = [
@@ -29,7 +35,7 @@ const POSITION_COLUMNS: [&str; 8] = [
 type Names = Vec<(i64, &'static str)>;
 
 /// Every view and trigger with its SQL, in the order in which they can be made.
-pub(super) fn all() -> [(&'static str, String); 5] {
+pub(super) fn all() -> [(&'static str, String); 7] {
     let trigger = |name: &str, event: &str, body: &str| {
         format!("CREATE TRIGGER {name} INSTEAD OF {event} ON readings BEGIN {body} END")
     };
@@ -52,6 +58,8 @@ pub(super) fn all() -> [(&'static str, String); 5] {
             trigger("readings_update", "UPDATE", &update),
         ),
         ("readings_named", named()),
+        ("boots", boots()),
+        ("readings_timed", timed()),
     ]
 }
 
@@ -61,6 +69,7 @@ fn readings() -> String {
     let fix = name_of("r.detail", &fixes());
     let fault = name_of("r.detail", &faults());
     let metric = name_of("r.detail", &metrics());
+    let source = name_of("r.utc_source", &sources());
     let position = POSITION_COLUMNS
         .map(|column| format!("r.{column}"))
         .join(", ");
@@ -77,7 +86,8 @@ fn readings() -> String {
          CASE r.kind WHEN {FAULT} THEN r.aux END AS fault_register, \
          CASE r.kind WHEN {FAULT} THEN r.raw END AS fault_code, \
          CASE r.kind WHEN {HEALTH} THEN {metric} END AS metric, \
-         r.score FROM reading AS r JOIN streams AS s ON s.stream = r.stream"
+         r.score, r.utc_error_ms, {source} AS utc_source \
+         FROM reading AS r JOIN streams AS s ON s.stream = r.stream"
     )
 }
 
@@ -88,6 +98,57 @@ fn named() -> String {
         .to_owned()
 }
 
+/// What is known about the time of each boot, with or without an anchor.
+///
+/// A boot is over before the next one begins, and a frame is received after it was sealed: that confines the
+/// moment at which a boot's stamps began. `zero_low_ms` and `zero_high_ms` are for a crystal that drifts by
+/// at most 100 ppm; they are NULL where the clocks contradict each other.
+fn boots() -> String {
+    let source = name_of("p.source", &sources());
+    format!(
+        "CREATE VIEW boots AS WITH spans AS (\
+         SELECT e.device, e.boot_id, max(e.spool_id) AS spool_id, max(e.incarnation) AS incarnation, \
+         max(b.utc_source) AS source, min(b.base_ms) AS first_ms, max(b.base_ms) AS last_ms, \
+         min(b.received_ms - b.base_ms) AS zero_high_ms \
+         FROM epochs AS e JOIN batches AS b ON b.device = e.device AND b.epoch = e.epoch \
+         WHERE e.boot_id IS NOT NULL GROUP BY e.device, e.boot_id), \
+         ends AS (\
+         SELECT e.device, e.boot_id, \
+         max((SELECT r.utc_ms - r.utc_error_ms FROM reading AS r \
+         WHERE r.stream = s.stream AND r.utc_error_ms IS NOT NULL ORDER BY r.seq DESC LIMIT 1)) AS last_low_ms, \
+         min((SELECT r.utc_ms + r.utc_error_ms FROM reading AS r \
+         WHERE r.stream = s.stream AND r.utc_error_ms IS NOT NULL ORDER BY r.seq LIMIT 1)) AS first_high_ms \
+         FROM epochs AS e JOIN streams AS s ON s.device = e.device AND s.epoch = e.epoch \
+         WHERE e.boot_id IS NOT NULL GROUP BY e.device, e.boot_id), \
+         known AS (\
+         SELECT q.device, q.spool_id, q.incarnation, t.last_low_ms, t.first_high_ms FROM spans AS q \
+         JOIN ends AS t ON t.device = q.device AND t.boot_id = q.boot_id), \
+         bounds AS (\
+         SELECT p.*, max({BUILD_MS}, coalesce((SELECT max(k.last_low_ms) FROM known AS k \
+         WHERE k.device = p.device AND k.spool_id = p.spool_id AND k.incarnation < p.incarnation), 0)) AS low, \
+         min(p.zero_high_ms + p.last_ms / 10000 + 1, \
+         coalesce((SELECT min(k.first_high_ms) - p.last_ms + p.last_ms / 10000 + 1 FROM known AS k \
+         WHERE k.device = p.device AND k.spool_id = p.spool_id AND k.incarnation > p.incarnation), \
+         {FAR_MS})) AS high FROM spans AS p) \
+         SELECT p.device, p.boot_id, {source} AS utc_source, p.first_ms, p.last_ms, \
+         CASE WHEN p.low <= p.high THEN p.low END AS zero_low_ms, \
+         CASE WHEN p.low <= p.high THEN p.high END AS zero_high_ms FROM bounds AS p"
+    )
+}
+
+/// Readings with the interval in which their UTC certainly is: by the bound of a clock that somebody vouches
+/// for, or else by what is known about their boot.
+fn timed() -> String {
+    "CREATE VIEW readings_timed AS SELECT r.*, e.boot_id, \
+     coalesce(r.utc_ms - r.utc_error_ms, r.boottime_ms + b.zero_low_ms - r.boottime_ms / 10000 - 1) \
+     AS utc_low_ms, \
+     coalesce(r.utc_ms + r.utc_error_ms, r.boottime_ms + b.zero_high_ms) AS utc_high_ms \
+     FROM readings AS r \
+     LEFT JOIN epochs AS e ON e.device = r.device AND e.epoch = r.epoch \
+     LEFT JOIN boots AS b ON b.device = r.device AND b.boot_id = e.boot_id"
+        .to_owned()
+}
+
 /// The way back from the columns of the view.
 fn insert() -> String {
     let kind = number_of("NEW.kind", &kinds());
@@ -95,6 +156,7 @@ fn insert() -> String {
     let fix = number_of("NEW.fix", &fixes());
     let fault = number_of("NEW.fault", &faults());
     let metric = number_of("NEW.metric", &metrics());
+    let source = number_of("NEW.utc_source", &sources());
     let columns = POSITION_COLUMNS.join(", ");
     let position = POSITION_COLUMNS
         .map(|column| format!("NEW.{column}"))
@@ -102,7 +164,7 @@ fn insert() -> String {
     format!(
         "INSERT OR IGNORE INTO streams (device, epoch, lane) VALUES (NEW.device, NEW.epoch, NEW.lane); \
          INSERT INTO reading (stream, seq, sensor, kind, boottime_ms, utc_ms, score, raw, detail, aux, \
-         scalar, {columns}) VALUES (\
+         scalar, {columns}, utc_error_ms, utc_source) VALUES (\
          (SELECT stream FROM streams \
          WHERE device = NEW.device AND epoch = NEW.epoch AND lane = NEW.lane), \
          NEW.seq, NEW.sensor, {kind}, NEW.boottime_ms, NEW.utc_ms, coalesce(NEW.score, 0), \
@@ -112,8 +174,14 @@ fn insert() -> String {
          CASE NEW.kind WHEN 'scalar' THEN {unit} WHEN 'position' THEN {fix} \
          WHEN 'fault' THEN {fault} WHEN 'health' THEN {metric} END, \
          CASE NEW.kind WHEN 'scalar' THEN NEW.scale WHEN 'fault' THEN NEW.fault_register END, \
-         CASE NEW.kind WHEN 'scalar' THEN NEW.value END, {position});"
+         CASE NEW.kind WHEN 'scalar' THEN NEW.value END, {position}, \
+         NEW.utc_error_ms, coalesce({source}, 0));"
     )
+}
+
+fn sources() -> Names {
+    let source = |number: u8| Some((number.into(), ClockSource::from_wire(number)?.name()));
+    (0..=u8::MAX).map_while(source).collect()
 }
 
 fn kinds() -> Names {

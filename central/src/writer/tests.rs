@@ -10,8 +10,8 @@ use firmware_shared::topic::Leaf;
 
 use super::*;
 use crate::ingest::{
-    CoreConfig, DeviceRecord, EpochRecord, FramePrint, RawBatch, StreamKey, StreamRecord, Untimed,
-    Write,
+    CoreConfig, DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, RawBatch, StreamKey,
+    StreamRecord, Write,
 };
 use crate::sqlite::Sqlite;
 use crate::testing::*;
@@ -41,16 +41,16 @@ impl Sink for Full {
     fn anchors(&mut self, device: &DeviceId, boot: BootId) -> Result<Vec<TimeAnchor>, SinkError> {
         self.sink.anchors(device, boot)
     }
-    fn untimed(
+    fn frames_to_date(
         &mut self,
-        device: &DeviceId,
-        boot: BootId,
+        task: &DateTask,
+        behind: Option<&FramePlace>,
         limit: usize,
-    ) -> Result<Vec<Untimed>, SinkError> {
-        self.sink.untimed(device, boot, limit)
+    ) -> Result<Vec<FramePlace>, SinkError> {
+        self.sink.frames_to_date(task, behind, limit)
     }
-    fn repairable_boots(&mut self) -> Result<Vec<(DeviceId, BootId)>, SinkError> {
-        self.sink.repairable_boots()
+    fn to_date(&mut self) -> Result<Vec<DateTask>, SinkError> {
+        self.sink.to_date()
     }
     fn raw_batches(&mut self, codecs: &[u8], limit: usize) -> Result<Vec<RawBatch>, SinkError> {
         self.sink.raw_batches(codecs, limit)

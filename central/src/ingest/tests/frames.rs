@@ -326,9 +326,9 @@ fn rows_are_dated_by_the_anchor_of_their_frame_or_of_their_boot_and_stamps_stay(
         "5000000"
     );
     assert_eq!(
-        desk.value("SELECT utc_ms - boottime_ms FROM readings WHERE seq = 19"),
-        "1000000",
-        "a row with a trusted date keeps it"
+        desk.value("SELECT (utc_ms - boottime_ms) || utc_source FROM readings WHERE seq = 19"),
+        "5000000ntp",
+        "nobody vouched for the date that it had"
     );
     assert_eq!(
         desk.value("SELECT boottime_ms FROM readings WHERE seq = 3"),
