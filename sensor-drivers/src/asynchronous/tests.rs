@@ -137,6 +137,32 @@ fn the_receiver_is_brought_to_nav_pvt_and_drained_as_by_its_blocking_twin() {
 }
 
 #[test]
+fn the_packets_of_the_other_receivers_are_read_as_by_the_blocking_twin() {
+    for kind in ["mt3333", "l76k"] {
+        let chip = std::format!(
+            "kind = '{kind}'\naddress = 0x10\n[chip.route]\nstart_lat_deg = 52.5\n\
+             start_lon_deg = 13.4\ncold_start_s = 5\n"
+        );
+        let (one, two) = (world(&chip), world(&chip));
+        let mut blocking = crate::mt3333::Mt3333::new(one.clone(), 0x10);
+        let mut waiting = Mt3333::new(Slow(two.clone()), 0x10);
+        blocking.start(0);
+        waiting.start(0);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for now_ms in (0..60_000).step_by(250) {
+            one.advance_to(now_ms);
+            two.advance_to(now_ms);
+            let stats = blocking.poll(now_ms, &mut |event| theirs.push(event));
+            let polled = run(waiting.poll(now_ms, &mut |event| ours.push(event))).0;
+            assert_eq!(polled, stats);
+            assert_eq!(waiting.position(now_ms), blocking.position(now_ms));
+        }
+        assert_eq!(ours, theirs);
+        assert!(ours.len() >= 60, "{kind}: {}", ours.len());
+    }
+}
+
+#[test]
 fn the_futures_can_be_sent_to_another_thread() {
     fn sent<F: Future + Send>(_future: F) -> String {
         "sent".into()

@@ -133,27 +133,31 @@ pub(crate) fn damaged(data: &Path) -> Outcome {
     for path in logs(data)? {
         pool.push(oracle::receiver_output(&path));
     }
-    let (mut expected_total, mut damaged_total) = (0, 0);
-    for seed in 0..runs()? {
-        let log = &pool[usize::try_from(seed)? % pool.len()];
-        let start = usize::try_from(next_random(seed) >> 33)? % log.len();
-        let piece = &log[start..log.len().min(start + 12_000)];
-        let stream = damage(piece, seed);
-        let expected = oracle::frames(&stream);
-        let found = through_ddc(stream.clone(), seed);
-        ensure!(
-            found == expected,
-            "seed {seed}: {} frames of {}, first difference {:?}",
-            found.len(),
-            expected.len(),
-            found
-                .iter()
-                .zip(&expected)
-                .find(|(found, expected)| found != expected)
-        );
-        expected_total += expected.len();
-        damaged_total += oracle::frames(piece).len().saturating_sub(expected.len());
-    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let runs = runs()?;
+    let share = |first: usize| {
+        let pool = &pool;
+        move || {
+            let (mut expected, mut damaged) = (0, 0);
+            for seed in (first as u64..runs).step_by(threads) {
+                let (intact, lost) = run(pool, seed)?;
+                expected += intact;
+                damaged += lost;
+            }
+            Ok::<_, String>((expected, damaged))
+        }
+    };
+    let totals = std::thread::scope(|scope| {
+        let spawned: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(share(first)))
+            .collect();
+        let joined = spawned.into_iter().map(|thread| thread.join());
+        joined
+            .map(|result| result.map_err(|_| "a run panicked".to_string())?)
+            .collect::<Result<Vec<_>, String>>()
+    })?;
+    let expected_total: usize = totals.iter().map(|(expected, _)| expected).sum();
+    let damaged_total: usize = totals.iter().map(|(_, damaged)| damaged).sum();
     ensure!(
         expected_total > 10_000,
         "only {expected_total} frames in all runs"
@@ -163,6 +167,28 @@ pub(crate) fn damaged(data: &Path) -> Outcome {
         "only {damaged_total} frames were damaged"
     );
     Ok(())
+}
+
+/// How many frames were intact, and how many the damage has cost.
+fn run(pool: &[Vec<u8>], seed: u64) -> Result<(usize, usize), String> {
+    let log = &pool[seed as usize % pool.len()];
+    let start = (next_random(seed) >> 33) as usize % log.len();
+    let piece = &log[start..log.len().min(start + 12_000)];
+    let stream = damage(piece, seed);
+    let expected = oracle::frames(&stream);
+    let found = through_ddc(stream, seed);
+    if found != expected {
+        let differs = found
+            .iter()
+            .zip(&expected)
+            .find(|(found, expected)| found != expected);
+        let (found, expected) = (found.len(), expected.len());
+        return Err(format!(
+            "seed {seed}: {found} frames of {expected}, first difference {differs:?}"
+        ));
+    }
+    let intact = oracle::frames(piece).len();
+    Ok((expected.len(), intact.saturating_sub(expected.len())))
 }
 
 /// The bytes as the driver's transactions deliver them, split into frames.

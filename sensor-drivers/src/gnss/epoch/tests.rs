@@ -514,3 +514,35 @@ fn a_receiver_that_is_stuck_at_one_second_gives_one_fix_and_then_none() {
     heard.nmea(&[&rmc(53, 'A', 'A'), &gga(53, 1)]).finish();
     assert_eq!(heard.verdicts(), [Ok(480_000_000); 2]);
 }
+
+#[test]
+fn a_jump_no_vehicle_can_make_is_flagged_and_reported_in_both_languages() {
+    let at = |second: u8, lat: i32| Pvt {
+        itow_ms: u32::from(second) * 1000,
+        second,
+        lat,
+        ..GOOD
+    };
+    let mut heard = Heard::new(RULES);
+    // 1000e-7 degree are 11 m; a degree is 111 km.
+    for (second, lat) in [
+        (1, 480_000_000),
+        (2, 480_001_000),
+        (3, 490_001_000),
+        (4, 490_002_000),
+    ] {
+        heard.pvt(at(second, lat));
+    }
+    let speeds = |heard: &Heard| -> Vec<_> {
+        let speed = |event: &GnssEvent| match event {
+            GnssEvent::Fix(fix) => Some(fix.implied_speed_mm_s),
+            _ => None,
+        };
+        heard.events.iter().filter_map(speed).collect()
+    };
+    assert_eq!(speeds(&heard), [None, None, Some(111_320_000), None]);
+    let mut heard = Heard::new(RULES);
+    let far = rmc(13, 'A', 'A').replace("4800.0", "4700.0");
+    heard.nmea(&[&rmc(12, 'A', 'A'), &gga(12, 1), &far, &gga(13, 1)]);
+    assert_eq!(speeds(&heard), [None, Some(111_320_000)]);
+}

@@ -118,6 +118,20 @@ fn a_false_start_with_a_long_length_only_delays_what_is_behind_it() {
 }
 
 #[test]
+fn where_no_ubx_is_spoken_a_false_start_delays_nothing() {
+    let mut stream = std::vec![0xb5, 0x62, 1, 7, 0xf0, 0x0b];
+    stream.extend(nmea(b"GPRMC,,V"));
+    stream.extend(ubx(1, 7, &[1; 92]));
+    stream.extend(nmea(b"GPGGA,,"));
+    let mut splitter = StreamSplitter::nmea_only();
+    let mut frames = Vec::new();
+    splitter.push(&stream, &mut |frame| frames.push(owned(frame)));
+    let expected = [b"GPRMC,,V".to_vec(), b"GPGGA,,".to_vec()].map(Owned::Nmea);
+    assert_eq!(frames, expected);
+    assert_eq!((splitter.unfinished_len(), splitter.counts().ubx), (0, 0));
+}
+
+#[test]
 fn a_length_above_the_bound_is_no_frame() {
     let mut stream = std::vec![0xb5, 0x62, 1, 7, 0xf9, 0x0b];
     stream.extend(nmea(b"GPRMC,,V"));
