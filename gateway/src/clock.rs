@@ -2,7 +2,7 @@
 //!
 //! Promises: `real_ms` is CLOCK_BOOTTIME, monotonic and counted through suspend: it drives every timer.
 //! `stamp_ms` is what readings carry: the same number on a vehicle, virtual time in a simulated world.
-//! Never: wall time, or an order taken from two different clocks.
+//! The wall clock is looked at for time anchors alone. Never: an order taken from two different clocks.
 
 use rustix::time::{ClockId, clock_gettime};
 use sensor_drivers::sim::SimClock;
@@ -32,6 +32,33 @@ pub fn boottime_ms() -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or_default();
     seconds.saturating_mul(1000).saturating_add(millis)
+}
+
+/// CLOCK_BOOTTIME and the wall clock at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WallPair {
+    /// CLOCK_BOOTTIME, ms.
+    pub boottime_ms: u64,
+    /// The wall clock, ms since 1970-01-01: nothing depends on it but time anchors.
+    pub utc_ms: i64,
+    /// Between the two looks passed at most so much, ms.
+    pub apart_ms: u64,
+}
+
+/// Looks at the wall clock between two looks at CLOCK_BOOTTIME.
+#[must_use]
+pub fn wall_pair() -> WallPair {
+    let boottime_ms = boottime_ms();
+    let wall = clock_gettime(ClockId::Realtime);
+    let apart_ms = self::boottime_ms().saturating_sub(boottime_ms);
+    WallPair {
+        boottime_ms,
+        utc_ms: wall
+            .tv_sec
+            .saturating_mul(1000)
+            .saturating_add(wall.tv_nsec / 1_000_000),
+        apart_ms: apart_ms.saturating_add(1),
+    }
 }
 
 impl StampClock {

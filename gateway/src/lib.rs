@@ -11,10 +11,11 @@
 //! Promises: see each stage. Never: a stage that reads a clock (only [`clock`] does), a queue without a
 //! bound, a start that fails for any other reason than the configuration.
 //!
-//! Reading order: [`config`], [`sample`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
+//! Reading order: [`config`], [`sample`], [`anchor`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
 //! [`forward`], [`deliver`], [`run`], [`status`], [`cli`].
 
 pub mod alert;
+pub mod anchor;
 pub mod cli;
 pub mod clock;
 pub mod config;

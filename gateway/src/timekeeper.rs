@@ -1,13 +1,14 @@
 //! The best time anchor of this boot.
 //!
-//! Promises: a better source replaces a worse one at once; the same source replaces itself when it is
+//! Promises: a better source replaces a worse one at once, and a worse one a better one only when that has
+//! drifted far beyond it; the same source replaces itself when it is
 //! clearly better, when it contradicts what is held, or after a while; everything else is left out, so that
 //! anchors stay rare. Never: a clock; a stamp that is changed.
 
-use firmware_shared::time::TimeAnchor;
+use firmware_shared::time::{ClockSource, TimeAnchor};
 
 /// What a crystal without temperature control drifts at most, parts per million.
-const DRIFT_PPM: u64 = 100;
+pub const DRIFT_PPM: u64 = 100;
 /// After so long a held anchor is refreshed, ms.
 const REFRESH_MS: u64 = 600_000;
 
@@ -45,11 +46,17 @@ pub fn error_ms_at(anchor: &TimeAnchor, stamp_ms: u64) -> u64 {
 }
 
 fn is_better(fresh: &TimeAnchor, held: &TimeAnchor) -> bool {
-    if fresh.source != held.source {
-        return fresh.source > held.source;
-    }
     let held_error_ms = error_ms_at(held, fresh.boottime_ms);
     let fresh_error_ms = u64::from(fresh.error_ms);
+    if fresh.source < held.source {
+        // Days without a fix: the network knows better by now.
+        return fresh.source >= ClockSource::Ntp
+            && fresh.boottime_ms >= held.boottime_ms.saturating_add(REFRESH_MS)
+            && fresh_error_ms.saturating_mul(2) < held_error_ms;
+    }
+    if fresh.source > held.source {
+        return true;
+    }
     let apart_ms = held.utc_ms_of(fresh.boottime_ms).abs_diff(fresh.utc_ms);
     fresh_error_ms.saturating_mul(2) < held_error_ms
         || apart_ms > held_error_ms.saturating_add(fresh_error_ms)
@@ -58,8 +65,6 @@ fn is_better(fresh: &TimeAnchor, held: &TimeAnchor) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use firmware_shared::time::ClockSource;
-
     use super::*;
 
     fn anchor(boottime_ms: u64, offset_ms: i64, error_ms: u32, source: ClockSource) -> TimeAnchor {
@@ -100,6 +105,16 @@ mod tests {
             (
                 "a worse source",
                 anchor(2000, 0, 1, ClockSource::Ntp),
+                false,
+            ),
+            (
+                "a worse source when the better one has drifted away",
+                anchor(50_000_000, 0, 50, ClockSource::Ntp),
+                true,
+            ),
+            (
+                "a source that nobody vouches for",
+                anchor(50_000_000, 0, 50, ClockSource::Rtc),
                 false,
             ),
             (

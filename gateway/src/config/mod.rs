@@ -31,6 +31,7 @@ mod host;
 mod part;
 mod section;
 mod sensor;
+mod time;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub use sensor::{
     GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Limits, POWER_GOOD_ROLE, Quantity, SensorConfig,
     Source,
 };
+pub use time::TimeConfig;
 pub use world::check_scenarios;
 
 /// A checked configuration.
@@ -69,6 +71,8 @@ pub struct Config {
     pub status: StatusConfig,
     /// Where this machine shows its own sensors.
     pub host: HostConfig,
+    /// The clocks of this machine.
+    pub time: TimeConfig,
     /// The buses with their sensors.
     pub buses: Vec<BusConfig>,
     /// Sensors without a bus of ours.
@@ -161,6 +165,7 @@ impl Config {
         let health = read_health(&mut root)?;
         let status = read_status(&mut root)?;
         let host = host::read_host(&mut root)?;
+        let time = time::read(&mut root, &host.sysfs)?;
         let mut taken = sensor::Taken::default();
         let buses = bus::read(&mut root, &mut taken)?;
         let host_sensors = host::read(&mut root, &mut taken)?;
@@ -179,6 +184,7 @@ impl Config {
             health,
             status,
             host,
+            time,
             buses,
             host_sensors,
             effective,

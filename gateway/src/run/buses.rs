@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use firmware_shared::time::BootId;
 use sensor_drivers::sim::{Scenario, SimBus};
 
+use crate::anchor::AnchorWatch;
 use crate::clock::{StampClock, boottime_ms};
 use crate::config::{BusConfig, BusPath, Config, HostConfig};
 use crate::sample::{BusHandle, BusWorker, HostWorker, STACK_LEN, SensorBoard, Workplace};
@@ -94,6 +95,11 @@ impl Buses {
                     worker.run(stopped);
                 })?;
             }
+        }
+        // A simulated world has a time of its own, in which the clocks of this machine mean nothing.
+        if let StampClock::Boot = self.clock {
+            let watch = AnchorWatch::new(config.time.clone(), issuer.clone());
+            threads.spawn("clocks", move |stopped| watch.run(stopped))?;
         }
         Ok(BusThreads { stop, ended })
     }
