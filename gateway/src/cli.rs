@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::spool::disk::RealDisk;
 use crate::status::{self, AskError};
-use crate::{run, spool};
+use crate::{doctor, gnss, run, spool};
 
 /// Something went wrong while running.
 const EXIT_FAILURE: u8 = 1;
@@ -28,11 +28,13 @@ Examples:
   fleet-gateway check-config --config /etc/fleet-gateway/gateway.toml
   fleet-gateway run --config /etc/fleet-gateway/gateway.toml
   fleet-gateway status --config /etc/fleet-gateway/gateway.toml --watch
+  fleet-gateway doctor --bus /dev/i2c-1
+  fleet-gateway gnss decode drive.ubx | head
   fleet-gateway spool inspect /var/lib/fleet-gateway/spool --json
 
 Exit codes:
   0  done
-  1  failed while running
+  1  failed while running; doctor: something should be changed
   2  wrong usage or configuration
   3  status: no gateway answers";
 
@@ -61,6 +63,13 @@ enum Command {
     },
     /// Ask a running gateway how it is
     Status(StatusArgs),
+    /// Look at the I2C buses: name every known part, read it once, say what is wrong and what to do
+    Doctor(DoctorArgs),
+    /// Work with the output of GNSS receivers
+    Gnss {
+        #[command(subcommand)]
+        command: GnssCommand,
+    },
     /// Look at a spool
     Spool {
         #[command(subcommand)]
@@ -91,6 +100,28 @@ struct StatusArgs {
     watch: bool,
 }
 
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// A bus: /dev/i2c-N or sim:SCENARIO.toml; may be given several times [default: every /dev/i2c-*]
+    #[arg(long, value_name = "BUS")]
+    bus: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Where the kernel shows its devices
+    #[arg(long, value_name = "DIR", default_value = "/sys")]
+    sysfs: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum GnssCommand {
+    /// Print one JSON object for each epoch, as soon as it is complete
+    Decode {
+        /// What a receiver sent (NMEA, UBX or both), or - for standard input
+        file: PathBuf,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 enum SpoolCommand {
     /// Print what a spool folder holds; nothing is changed
@@ -109,6 +140,8 @@ enum Failure {
     Config(ConfigError),
     Unreachable(AskError),
     Usage(String),
+    /// `doctor`: something should be changed, and was printed.
+    Found,
     Running(anyhow::Error),
 }
 
@@ -132,6 +165,7 @@ fn report(failure: &Failure) -> ExitCode {
     let (text, code) = match failure {
         Failure::Config(error) => (error.to_string(), EXIT_USAGE),
         Failure::Usage(text) => (text.clone(), EXIT_USAGE),
+        Failure::Found => return ExitCode::from(EXIT_FAILURE),
         Failure::Unreachable(error) => (error.to_string(), EXIT_UNREACHABLE),
         Failure::Running(error) => (format!("{error:#}"), EXIT_FAILURE),
     };
@@ -149,6 +183,10 @@ fn perform(command: Command) -> Result<(), Failure> {
         }
         Command::CheckConfig { config } => print(&load(&config.config)?.effective_toml()),
         Command::Status(args) => status(&args),
+        Command::Doctor(args) => examine(&args),
+        Command::Gnss {
+            command: GnssCommand::Decode { file },
+        } => decode(&file),
         Command::Spool {
             command: SpoolCommand::Inspect { dir, json },
         } => inspect(&dir, json),
@@ -196,6 +234,52 @@ fn status(args: &StatusArgs) -> Result<(), Failure> {
         }
         crossbeam_channel::after(Duration::from_secs(1)).recv().ok();
     }
+}
+
+fn examine(args: &DoctorArgs) -> Result<(), Failure> {
+    let buses = match args.bus.as_slice() {
+        [] => doctor::buses(Path::new("/dev")).map_err(|error| {
+            Failure::Running(anyhow::Error::from(error).context("/dev cannot be listed"))
+        })?,
+        given => given.to_vec(),
+    };
+    let reports: Vec<_> = buses
+        .iter()
+        .map(|bus| doctor::examine_bus(bus, &args.sysfs))
+        .collect();
+    let host = doctor::examine_host(&args.sysfs);
+    let is_well = !reports.is_empty() && reports.iter().all(doctor::BusReport::is_well);
+    if args.json {
+        let object = serde_json::json!({ "well": is_well, "buses": reports, "host": host });
+        print(&format!("{object:#}\n"))?;
+    } else {
+        let mut text: String = reports.iter().map(doctor::BusReport::text).collect();
+        if reports.is_empty() {
+            text.push_str(
+                "no I2C bus: enable it with `sudo raspi-config`, Interface Options, I2C, or load i2c-dev\n",
+            );
+        }
+        text.push_str(&host.text());
+        print(&text)?;
+    }
+    if is_well { Ok(()) } else { Err(Failure::Found) }
+}
+
+fn decode(file: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::Running(anyhow::Error::from(error).context(file.display().to_string()))
+    };
+    let out = std::io::stdout().lock();
+    if file == Path::new("-") {
+        return gnss::decode(std::io::stdin().lock(), out).map_err(failed);
+    }
+    let input = std::fs::File::open(file).map_err(|error| {
+        Failure::Usage(format!(
+            "{}: {error}; allowed is a file, or - for standard input",
+            file.display()
+        ))
+    })?;
+    gnss::decode(input, out).map_err(failed)
 }
 
 fn inspect(dir: &Path, json: bool) -> Result<(), Failure> {

@@ -12,7 +12,7 @@
 //! bound, a start that fails for any other reason than the configuration.
 //!
 //! Reading order: [`config`], [`sample`], [`anchor`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
-//! [`forward`], [`deliver`], [`run`], [`status`], [`cli`].
+//! [`forward`], [`deliver`], [`run`], [`status`], [`doctor`], [`gnss`], [`cli`].
 
 pub mod alert;
 pub mod anchor;
@@ -20,7 +20,9 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deliver;
+pub mod doctor;
 pub mod forward;
+pub mod gnss;
 pub mod identity;
 pub mod run;
 pub mod sample;

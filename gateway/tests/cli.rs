@@ -234,3 +234,68 @@ fn a_killed_gateway_starts_again_in_the_same_world() {
     running.signal(Signal::INT);
     assert_eq!(running.end(), Some(0));
 }
+
+#[test]
+fn the_doctor_names_what_is_there_and_its_exit_code_says_whether_all_is_well() {
+    let folder = folder();
+    let bus = format!("sim:{}", text(&folder.path().join("scenario.toml")));
+    let (output, out, err) = answer(&["doctor", "--bus", &bus, "--sysfs", text(folder.path())]);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    assert!(
+        out.contains("0x48 TMP117") && out.contains("9.00 degC"),
+        "{out}"
+    );
+    assert!(!folder.path().join("truth.jsonl").exists(), "it only looks");
+    let args = [
+        "doctor",
+        "--bus",
+        "/dev/i2c-97",
+        "--json",
+        "--sysfs",
+        text(folder.path()),
+    ];
+    let (output, out, _) = answer(&args);
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["well"], false);
+    let advice = report["buses"][0]["problems"][0]["advice"]
+        .as_str()
+        .unwrap();
+    assert!(advice.contains("raspi-config"), "{advice}");
+}
+
+#[test]
+fn a_receivers_output_is_decoded_while_it_comes() {
+    use std::io::{BufRead, BufReader, Write};
+    let sentence = |body: &str| {
+        let sum = body.bytes().fold(0, |sum, byte| sum ^ byte);
+        format!("${body}*{sum:02X}\r\n")
+    };
+    let epoch = |second: u8| {
+        sentence(&format!(
+            "GPRMC,12000{second},A,4800.5,N,00900.0,E,1.0,2.0,300127,,,A"
+        )) + &sentence(&format!(
+            "GPGGA,12000{second},4800.5,N,00900.0,E,1,07,1.1,7.5,M,,M,,"
+        ))
+    };
+    let mut child = gateway(&["gnss", "decode", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    input.write_all((epoch(1) + &epoch(2)).as_bytes()).unwrap();
+    // The end of the input is not needed for the first line.
+    let first = lines.next().unwrap().unwrap();
+    assert!(
+        first.contains("\"time\":\"2027-01-30T12:00:01.000Z\""),
+        "{first}"
+    );
+    drop(input);
+    assert_eq!(lines.count(), 1);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let (output, _, err) = answer(&["gnss", "decode", "none.log"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("none.log"), "{err}");
+}

@@ -269,6 +269,12 @@ fn fault_of<E>(error: &SensorError<E>) -> Fault {
     }
 }
 
+/// The fault that a failed transfer is.
+pub(crate) fn fault_of_bus(class: BusClass) -> Fault {
+    let (kind, code) = bus_fault(class);
+    fault(kind, code)
+}
+
 fn bus_fault(class: BusClass) -> (FaultKind, i32) {
     match class {
         BusClass::NoAck => (FaultKind::NO_ACK, 0),

@@ -18,8 +18,10 @@ mod outage;
 mod source;
 mod worker;
 
+pub(crate) use chip::{Chip, fault_of_bus};
+pub(crate) use source::{Failure, Heard, Source};
 #[cfg(test)]
-pub(crate) use {chip::Chip, device::Device, device::Output};
+pub(crate) use {device::Device, device::Output};
 
 pub use board::{SensorBoard, SensorState};
 pub(crate) use host::check_inputs;

@@ -201,6 +201,13 @@ impl Scenario {
         })
     }
 
+    /// The same without a truth file: for a look that shall leave nothing behind.
+    #[must_use]
+    pub fn without_truth(mut self) -> Self {
+        self.truth_file = None;
+        self
+    }
+
     /// Virtual seconds per real second.
     #[must_use]
     pub fn speed_x(&self) -> f64 {
