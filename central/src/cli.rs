@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,7 +13,7 @@ use firmware_shared::alert::Severity;
 use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 
 use crate::alerts::{self, Selection, Target};
-use crate::config::{self, ConfigError, External};
+use crate::config::{self, ConfigError, External, Place, Postgres};
 use crate::{run, verify};
 
 const EXIT_FAILURE: u8 = 1;
@@ -24,6 +24,7 @@ Examples:
   fleet-central run --config fleet-central.toml
   fleet-central check-config --config fleet-central.toml
   fleet-central verify --db fleet.sqlite --json
+  fleet-central verify --url postgresql://fleet@127.0.0.1/fleet --password-file fleet.password
   fleet-central alerts --follow --device 'truck-*' --severity warning
   fleet-central alerts --db fleet.sqlite --json
 
@@ -49,14 +50,7 @@ enum Command {
     /// Check a configuration and print it with every default.
     CheckConfig(ConfigFile),
     /// Check that every issued number is stored once or explained.
-    Verify {
-        /// The database; it may be in use.
-        #[arg(long, value_name = "FILE")]
-        db: PathBuf,
-        /// Print one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(VerifyArgs),
     /// Print alerts: as they come with --follow, or the stored ones of --db.
     Alerts(AlertsArgs),
 }
@@ -66,6 +60,25 @@ struct ConfigFile {
     /// The configuration, TOML.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// The SQLite database; it may be in use.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["url", "config"])]
+    db: Option<PathBuf>,
+    /// The PostgreSQL database; it may be in use.
+    #[arg(long, value_name = "URL", conflicts_with = "db")]
+    url: Option<String>,
+    /// The file with the password for --url.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    password_file: Option<PathBuf>,
+    /// Take the database from this configuration.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["db", "url"])]
+    config: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -184,13 +197,29 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             let text = config::effective(&config).map_err(anyhow::Error::from)?;
             answer(&text)
         }
-        Command::Verify { db, json } => check(&db, json),
+        Command::Verify(args) => check(args),
         Command::Alerts(args) => show_alerts(&args),
     }
 }
 
-fn check(db: &Path, as_json: bool) -> Result<(), Failure> {
-    let report = verify::verify(db)?;
+fn check(args: VerifyArgs) -> Result<(), Failure> {
+    let as_json = args.json;
+    let place = match args {
+        VerifyArgs {
+            config: Some(file), ..
+        } => config::load(&file)?.database.place,
+        VerifyArgs {
+            url: Some(url),
+            password_file,
+            ..
+        } => {
+            crate::postgres::server(&url)
+                .map_err(|why| Failure::Usage(format!("--url cannot be used: {why}")))?;
+            Place::Postgres(Postgres { url, password_file })
+        }
+        VerifyArgs { db, .. } => Place::Sqlite(db.unwrap_or_default()),
+    };
+    let report = verify::verify(&place)?;
     let text = match as_json {
         true => serde_json::to_string(&report).map_err(anyhow::Error::from)? + "\n",
         false => verify::table(&report),

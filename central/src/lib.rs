@@ -21,11 +21,13 @@ mod backoff;
 mod broker;
 mod cli;
 mod clock;
+mod columns;
 mod committer;
 mod config;
 mod ingest;
 mod link;
 mod mqtt;
+mod postgres;
 mod run;
 mod sqlite;
 #[cfg(test)]

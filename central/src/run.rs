@@ -14,13 +14,15 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc, watch};
 
+use crate::backoff::Backoff;
 use crate::broker::{self, Embedded};
 use crate::clock;
-use crate::committer::{Committer, Place};
-use crate::config::{Broker, Config, External};
-use crate::ingest::CoreConfig;
+use crate::committer::{Committer, Place as Position};
+use crate::config::{self, Broker, Buckets, Config, External, Place};
+use crate::ingest::{CoreConfig, Sink, SinkError};
 use crate::link::{self, Channels as LinkChannels};
 use crate::mqtt::LinkConfig;
+use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::writer::{Channels as WriterChannels, Writer, WriterConfig};
 
@@ -35,6 +37,8 @@ const STOP_STEP_MS: u64 = 20;
 /// A database that takes no data is tried again after so long.
 const RETRY_MS_MIN: u64 = 500;
 const RETRY_MS_MAX: u64 = 15_000;
+/// At a start the database is waited for so long; then the supervisor has its turn.
+const OPEN_MS_MAX: u64 = 20_000;
 
 /// Why the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +49,19 @@ pub(crate) enum End {
     Link,
 }
 
-/// The filters of the centre: one per leaf, never shared.
-pub(crate) fn filters(prefix: &str) -> Vec<String> {
-    ["telemetry", "alert", "health", "status"]
-        .map(|leaf| format!("{prefix}/+/+/{leaf}"))
-        .to_vec()
+/// What devices publish on.
+pub(crate) const LEAVES: [&str; 4] = ["telemetry", "alert", "health", "status"];
+
+/// The filters of the centre: one per leaf, and per bucket unless it serves all; never shared.
+pub(crate) fn filters(prefix: &str, buckets: Buckets) -> Vec<String> {
+    let levels: Vec<String> = match buckets {
+        Buckets::ALL => vec!["+".to_owned()],
+        Buckets { first, last } => (first..=last).map(|n| format!("{n:02x}")).collect(),
+    };
+    levels
+        .iter()
+        .flat_map(|bucket| LEAVES.map(|leaf| format!("{prefix}/{bucket}/+/{leaf}")))
+        .collect()
 }
 
 /// Runs until a signal or a failure.
@@ -61,7 +73,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     watch_signals(ends.clone()).context("cannot watch signals")?;
     let station = Station::start(config, ends)?;
     tracing::info!(
-        database = %config.database.path.display(),
+        database = %config.database.place,
         broker = format!("{}:{}", station.reach.host, station.reach.port),
         "fleet-central runs"
     );
@@ -93,14 +105,33 @@ impl Station {
     /// # Errors
     /// When the database or the broker's address cannot be used.
     pub(crate) fn start(config: &Config, ends: Sender<End>) -> anyhow::Result<Self> {
-        let sink = Sqlite::open(&config.database.path, clock::utc_ms(), random()?)?;
-        let (central_id, seed) = (sink.central_id(), random()?);
-        let filters = filters(&config.prefix);
+        match &config.database.place {
+            Place::Sqlite(path) => {
+                let sink = Sqlite::open(path, clock::utc_ms(), random()?)?;
+                let central_id = sink.central_id();
+                Self::with_sink(config, sink, central_id, ends)
+            }
+            Place::Postgres(reach) => {
+                let sink = open_postgres(reach, config)?;
+                let central_id = sink.central_id();
+                Self::with_sink(config, sink, central_id, ends)
+            }
+        }
+    }
+
+    fn with_sink<S: Sink + Send + 'static>(
+        config: &Config,
+        sink: S,
+        central_id: u64,
+        ends: Sender<End>,
+    ) -> anyhow::Result<Self> {
+        let seed = random()?;
+        let filters = filters(&config.prefix, config.ingest.buckets);
         let embedded = start_broker(config, &filters)?;
         let reach = reach(config, embedded.as_ref());
         let (inbox_in, inbox) = bounded(INBOX_MAX);
         let (said_in, said) = mpsc::channel(SAID_MAX);
-        let (acked_in, acked) = watch::channel(Place::default());
+        let (acked_in, acked) = watch::channel(Position::default());
         let (stop_writer, writer_stop) = bounded::<()>(0);
         let (stop_link, link_stop) = watch::channel(false);
         let writer = Writer::new(
@@ -116,7 +147,7 @@ impl Station {
         let writer = spawn_reporting("writer", ends.clone(), End::Writer, move || writer.run())?;
         let link_config = LinkConfig {
             reach: reach.clone(),
-            client_id: format!("fleet-central-{central_id:016x}"),
+            client_id: client_id(central_id, config.ingest.buckets),
             is_persistent: true,
             filters,
         };
@@ -158,6 +189,34 @@ impl Station {
             // Woken by the report of each thread, or soon after it.
             end.recv_timeout(Duration::from_millis(left_ms.min(STOP_STEP_MS)))
                 .ok();
+        }
+    }
+}
+
+/// The name of the persistent session at the broker. Each range of buckets has its own.
+fn client_id(central_id: u64, buckets: Buckets) -> String {
+    match buckets {
+        Buckets::ALL => format!("fleet-central-{central_id:016x}"),
+        some => format!("fleet-central-{central_id:016x}-{some}"),
+    }
+}
+
+/// Opens the database of a server that may be starting or still hold the session of a process that was killed.
+fn open_postgres(reach: &config::Postgres, config: &Config) -> anyhow::Result<Postgres> {
+    let mut backoff = Backoff::new(RETRY_MS_MIN, RETRY_MS_MAX, random()?);
+    let start_ms = clock::monotonic_ms();
+    loop {
+        let opened = Postgres::open(reach, config.ingest.buckets, clock::utc_ms(), random()?);
+        match opened {
+            Ok(sink) => return Ok(sink),
+            Err(SinkError::Unavailable(why) | SinkError::Fenced(why))
+                if clock::monotonic_ms() - start_ms < OPEN_MS_MAX =>
+            {
+                let wait_ms = backoff.next_ms();
+                tracing::warn!(why, wait_ms, "the database cannot be used yet");
+                std::thread::park_timeout(Duration::from_millis(wait_ms));
+            }
+            Err(error) => anyhow::bail!("cannot use {}: {error}", reach.url),
         }
     }
 }

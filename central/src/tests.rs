@@ -12,8 +12,8 @@ use firmware_shared::topic::Leaf;
 use tokio::sync::{mpsc, watch};
 
 use crate::broker;
-use crate::committer::{Delivery, Place};
-use crate::config::{Broker, Config, Database, External, Ingest};
+use crate::committer::Delivery;
+use crate::config::{Broker, Buckets, Config, Database, External, Ingest, Place};
 use crate::ingest::Answer;
 use crate::mqtt::{self, LinkConfig, Listener, Voice};
 use crate::run::{End, Station, filters};
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn config(folder: &Path, broker: Broker) -> Config {
     Config {
         database: Database {
-            path: folder.join("fleet.sqlite"),
+            place: Place::Sqlite(folder.join("fleet.sqlite")),
             retention_days: 0,
             keep_sealed_bytes: false,
         },
@@ -35,6 +35,7 @@ fn config(folder: &Path, broker: Broker) -> Config {
         ingest: Ingest {
             commit_ms_max: 20,
             ack_period_ms: 100,
+            buckets: Buckets::ALL,
         },
     }
 }
@@ -86,7 +87,7 @@ impl Client {
                 .enable_all()
                 .build()
                 .unwrap();
-            let (_acked_in, mut acked) = watch::channel(Place::default());
+            let (_acked_in, mut acked) = watch::channel(crate::committer::Place::default());
             let voice = Voice {
                 said: &mut said,
                 acked: &mut acked,
@@ -194,7 +195,7 @@ fn a_frame_that_is_published_is_stored_and_acknowledged() {
 #[test]
 fn a_centre_that_was_away_takes_what_the_broker_kept_and_repeats_are_stored_once() {
     let (folder, end_of) = (tempfile::tempdir().unwrap(), "127.0.0.1:0".parse().unwrap());
-    let broker = broker::start(end_of, &filters(PREFIX)).unwrap();
+    let broker = broker::start(end_of, &filters(PREFIX, Buckets::ALL)).unwrap();
     let reach = External {
         host: "127.0.0.1".to_owned(),
         port: broker.address.port(),

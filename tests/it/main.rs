@@ -11,7 +11,9 @@
 
 mod alerts;
 mod bad_input;
+mod chaos;
 mod clones;
+mod database;
 mod demo;
 mod needs;
 mod no_loss;
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     let trials = [
         no_loss::trials(),
         clones::trials(),
+        database::trials(),
+        chaos::trials(),
         alerts::trials(),
         real_input::trials(),
         bad_input::trials(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
+use tests::broker::Kind;
 
 /// A test that needs nothing but the repository.
 pub(crate) fn nothing(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
@@ -19,22 +20,97 @@ pub(crate) fn mosquitto(name: &str, test: fn(&Path) -> anyhow::Result<()>) -> Tr
     need(name, "mosquitto is not installed", find("mosquitto"), test)
 }
 
+/// A test that needs a PostgreSQL server; it gets the folder of its programs.
+pub(crate) fn postgres(name: &str, test: fn(&Path) -> anyhow::Result<()>) -> Trial {
+    need(
+        name,
+        "postgresql is not installed",
+        postgres_programs(),
+        test,
+    )
+}
+
+/// What a test runs over: a broker and a database. `None` is the embedded broker, and SQLite.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peers {
+    pub(crate) broker: Option<(Kind, PathBuf)>,
+    pub(crate) postgres: Option<PathBuf>,
+}
+
+/// Every broker with every database.
+pub(crate) const COMBINATIONS: [(&str, Option<Kind>, bool); 6] = [
+    ("embedded_and_sqlite", None, false),
+    ("embedded_and_postgresql", None, true),
+    ("mosquitto_and_sqlite", Some(Kind::Mosquitto), false),
+    ("mosquitto_and_postgresql", Some(Kind::Mosquitto), true),
+    ("nats_and_sqlite", Some(Kind::Nats), false),
+    ("nats_and_postgresql", Some(Kind::Nats), true),
+];
+
+/// A test over a broker and a database.
+pub(crate) fn peers(
+    name: &str,
+    broker: Option<Kind>,
+    postgres: bool,
+    test: impl FnOnce(&Peers) -> anyhow::Result<()> + Send + 'static,
+) -> Trial {
+    let program = match broker {
+        Some(Kind::Mosquitto) => "mosquitto",
+        Some(Kind::Nats) => "nats-server",
+        None => "",
+    };
+    let found = find(program);
+    let peers = match (broker, found, postgres.then(postgres_programs)) {
+        (Some(_), None, _) => Err(format!("{program} is not installed")),
+        (_, _, Some(None)) => Err("postgresql is not installed".to_owned()),
+        (kind, found, programs) => Ok(Peers {
+            broker: kind.zip(found),
+            postgres: programs.flatten(),
+        }),
+    };
+    match peers {
+        Ok(peers) => Trial::test(name, move || test(&peers).map_err(failed)),
+        Err(missing) => skip(name, &missing),
+    }
+}
+
+/// Where Mosquitto is.
+pub(crate) fn mosquitto_program() -> Option<PathBuf> {
+    find("mosquitto")
+}
+
+/// The folder with `postgres` and `initdb`. Debian keeps them out of the path.
+pub(crate) fn postgres_programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let debian = versions
+        .flatten()
+        .map(|version| version.path().join("bin/postgres"));
+    let found = debian.chain(find("postgres")).find(|file| file.is_file())?;
+    found.parent().map(Path::to_owned)
+}
+
 fn need(
     name: &str,
     otherwise: &str,
     found: Option<PathBuf>,
     test: fn(&Path) -> anyhow::Result<()>,
 ) -> Trial {
-    let skipped = format!("skipped: {otherwise}");
     match found {
         Some(path) => Trial::test(name, move || test(&path).map_err(failed)),
-        None if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
-            Trial::test(name, move || Err(Failed::from(skipped)))
-        }
-        None => Trial::test(name, || Ok(()))
-            .with_kind(skipped)
-            .with_ignored_flag(true),
+        None => skip(name, otherwise),
     }
+}
+
+fn skip(name: &str, missing: &str) -> Trial {
+    let skipped = format!("skipped: {missing}");
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        return Trial::test(name, move || Err(Failed::from(skipped)));
+    }
+    Trial::test(name, || Ok(()))
+        .with_kind(skipped)
+        .with_ignored_flag(true)
 }
 
 fn failed(error: anyhow::Error) -> Failed {
@@ -48,6 +124,7 @@ fn data_folder() -> Option<PathBuf> {
 }
 
 fn find(program: &str) -> Option<PathBuf> {
+    (!program.is_empty()).then_some(())?;
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use libtest_mimic::Trial;
+use tests::dice::Dice;
 use tests::fleet::Centre;
 use tests::link::free_port;
 use tests::process::{Process, Program};
@@ -32,24 +33,12 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Kills in the ordinary run; `FLEET_KILLS` asks for more.
 const KILLS: usize = 14;
 
-/// A small seeded generator: the order of kills is the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-}
-
 fn kill_in_any_order() -> anyhow::Result<()> {
     let kills = std::env::var("FLEET_KILLS").map_or(Ok(KILLS), |text| text.parse())?;
     let mut world = World::new(&[setup(1), setup(2), setup(3)])?;
     world.start()?;
     world.wait_for_rows("truck-001", 50)?;
-    let mut dice = Dice(0x5eed);
+    let mut dice = Dice::new(0x5eed);
     for kill in 0..kills {
         // About one in four hits the centre; each kill has a random stretch of readings before it.
         match dice.below(4) {

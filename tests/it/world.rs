@@ -5,12 +5,16 @@ use std::path::Path;
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tests::fleet::{Centre, PATIENCE, Sensor, Setup, Vehicle, receiver, thermometer};
-use tests::link::Link;
+use tests::broker::Broker;
+use tests::database::Postgres;
+use tests::fleet::{Centre, CentreSetup, PATIENCE, Sensor, Setup, Vehicle, receiver, thermometer};
+use tests::link::{Link, free_port};
 use tests::oracle::{self, Account};
 use tests::process::Program;
 use tests::store::Store;
 use tests::wait;
+
+use crate::needs::Peers;
 
 /// Virtual seconds per second in most tests.
 pub(crate) const SPEED_X: u32 = 20;
@@ -31,6 +35,10 @@ pub(crate) fn central() -> Program {
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) centre: Centre,
+    /// The broker, unless it is the centre's own.
+    pub(crate) broker: Option<Broker>,
+    /// The database server, unless it is a file.
+    pub(crate) database: Option<Postgres>,
     pub(crate) link: Link,
     pub(crate) vehicles: Vec<Vehicle>,
     /// Per vehicle: the stamps at which it was killed.
@@ -76,17 +84,53 @@ pub(crate) fn runaway(name: &str, address: u8, at_s: u32) -> Sensor {
     )
 }
 
+/// `FLEET_KEEP=1` leaves spools, truth, logs and a SQLite database for a person to look at.
+fn folder() -> anyhow::Result<TempDir> {
+    let keep = std::env::var_os("FLEET_KEEP").is_some();
+    let mut builder = tempfile::Builder::new();
+    Ok(builder.prefix("fleet").disable_cleanup(keep).tempdir()?)
+}
+
 impl World {
     /// A centre with its own broker, and these vehicles, not started.
     pub(crate) fn new(setups: &[Setup]) -> anyhow::Result<Self> {
-        // `FLEET_KEEP=1` leaves spools, truth, logs and database for a person to look at.
-        let keep = std::env::var_os("FLEET_KEEP").is_some();
-        let folder = tempfile::Builder::new()
-            .prefix("fleet")
-            .disable_cleanup(keep)
-            .tempdir()?;
+        let folder = folder()?;
         let centre = Centre::embedded(central(), &folder.path().join("centre"))?;
         Self::with_centre(folder, centre, setups)
+    }
+
+    /// A centre with its broker and database as these peers say, and these vehicles, not started; `broker` and
+    /// `centre` are further lines of their configurations.
+    pub(crate) fn over(
+        peers: &Peers,
+        setups: &[Setup],
+        broker: &str,
+        mut centre: CentreSetup,
+    ) -> anyhow::Result<Self> {
+        let folder = folder()?;
+        let database = peers.postgres.as_deref().map(Postgres::start).transpose()?;
+        let broker = match &peers.broker {
+            Some((kind, program)) => {
+                let place = folder.path().join("broker");
+                Some(Broker::start(*kind, program, &place, broker)?)
+            }
+            None => None,
+        };
+        let port = match &broker {
+            Some(broker) => {
+                let port = broker.port();
+                centre.broker =
+                    format!("mode = \"external\"\nhost = \"127.0.0.1\"\nport = {port}\n");
+                port
+            }
+            None => free_port()?,
+        };
+        centre.url = database.as_ref().map(Postgres::url);
+        let centre = Centre::new(central(), &folder.path().join("centre"), port, &centre)?;
+        let mut world = Self::with_centre(folder, centre, setups)?;
+        world.broker = broker;
+        world.database = database;
+        Ok(world)
     }
 
     /// This centre, started, and these vehicles, not started.
@@ -113,6 +157,8 @@ impl World {
         Ok(Self {
             folder,
             centre,
+            broker: None,
+            database: None,
             link,
             vehicles,
             kills_ms,
@@ -145,7 +191,7 @@ impl World {
 
     /// A reader of the database.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
-        Store::open(&self.centre.database())
+        Store::at(self.centre.place())
     }
 
     /// Telemetry rows of a device.
@@ -159,6 +205,32 @@ impl World {
         let before = self.stored(device)?;
         wait::until_true(&format!("{rows} more rows of {device}"), PATIENCE, || {
             Ok(self.stored(device)? >= before + rows)
+        })
+    }
+
+    /// Waits until so many further telemetry rows of the whole fleet are stored.
+    pub(crate) fn wait_for_any_rows(&self, rows: i64) -> anyhow::Result<()> {
+        let count = || self.store()?.number("SELECT count(*) FROM reading");
+        let before = wait::until("the database answers", PATIENCE, || Ok(count().ok()))?;
+        wait::until_true(&format!("{rows} more rows"), PATIENCE, || {
+            Ok(count()? >= before + rows)
+        })
+    }
+
+    /// Waits until the vehicles' buses have handed out so many more readings together.
+    pub(crate) fn wait_for_some_truth(&self, readings: usize) -> anyhow::Result<()> {
+        let sizes = || -> u64 {
+            let files = self.vehicles.iter().map(|v| v.folder().join("truth.jsonl"));
+            files
+                .flat_map(std::fs::metadata)
+                .map(|file| file.len())
+                .sum()
+        };
+        let before = sizes();
+        // A line of the truth is about this long.
+        let bytes = readings as u64 * 60;
+        wait::until_true(&format!("{readings} more readings"), PATIENCE, || {
+            Ok(sizes() >= before + bytes)
         })
     }
 

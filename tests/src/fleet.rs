@@ -8,20 +8,34 @@ use anyhow::Context;
 
 use crate::link::free_port;
 use crate::process::{Process, Program};
-use crate::store::Store;
+use crate::store::{Place, Store};
 use crate::truth::Truth;
 use crate::wait;
 
 /// How long a process may take to do what it was asked, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A centre: embedded broker, ingest and SQLite.
+/// A centre: ingest with its broker and database.
 #[derive(Debug)]
 pub struct Centre {
     program: Program,
     folder: PathBuf,
     port: u16,
+    place: Place,
     process: Option<Process>,
+}
+
+/// How a centre is set up: lines of its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct CentreSetup {
+    /// The `[broker]` section without its header; empty: an embedded broker on a free port.
+    pub broker: String,
+    /// A PostgreSQL database; without it a SQLite file in the centre's folder.
+    pub url: Option<String>,
+    /// Further lines of the `[database]` section.
+    pub database: String,
+    /// Further sections.
+    pub more: String,
 }
 
 impl Centre {
@@ -30,9 +44,7 @@ impl Centre {
     /// # Errors
     /// When the folder cannot be written.
     pub fn embedded(program: Program, folder: &Path) -> anyhow::Result<Self> {
-        let port = free_port()?;
-        let broker = format!("mode = \"embedded\"\nlisten = \"127.0.0.1:{port}\"\n");
-        Self::with_broker(program, folder, port, &broker)
+        Self::new(program, folder, free_port()?, &CentreSetup::default())
     }
 
     /// Writes the configuration of a centre beside a broker that runs already.
@@ -40,23 +52,45 @@ impl Centre {
     /// # Errors
     /// When the folder cannot be written.
     pub fn external(program: Program, folder: &Path, port: u16) -> anyhow::Result<Self> {
-        let broker = format!("mode = \"external\"\nhost = \"127.0.0.1\"\nport = {port}\n");
-        Self::with_broker(program, folder, port, &broker)
+        let setup = CentreSetup {
+            broker: format!("mode = \"external\"\nhost = \"127.0.0.1\"\nport = {port}\n"),
+            ..CentreSetup::default()
+        };
+        Self::new(program, folder, port, &setup)
     }
 
-    fn with_broker(
+    /// Writes the configuration of a centre whose broker is, or will be, at this port.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new(
         program: Program,
         folder: &Path,
         port: u16,
-        broker: &str,
+        setup: &CentreSetup,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let config = format!("[database]\npath = \"fleet.sqlite\"\n\n[broker]\n{broker}");
+        let (place, database) = match &setup.url {
+            Some(url) => (Place::Postgres(url.clone()), format!("url = \"{url}\"\n")),
+            None => (
+                Place::Sqlite(folder.join("fleet.sqlite")),
+                "path = \"fleet.sqlite\"\n".to_owned(),
+            ),
+        };
+        let broker = match setup.broker.as_str() {
+            "" => format!("mode = \"embedded\"\nlisten = \"127.0.0.1:{port}\"\n"),
+            lines => lines.to_owned(),
+        };
+        let config = format!(
+            "[database]\n{database}{}\n[broker]\n{broker}\n{}",
+            setup.database, setup.more
+        );
         std::fs::write(folder.join("central.toml"), config)?;
         Ok(Self {
             program,
             folder: folder.to_owned(),
             port,
+            place,
             process: None,
         })
     }
@@ -66,17 +100,37 @@ impl Centre {
     /// # Errors
     /// When it does not come up.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let config = self.folder.join("central.toml");
-        let args = ["run".into(), "--config".into(), config.into_os_string()];
-        let log = self.folder.join("central.log");
+        let log = self.log();
         let before = subscriptions(&log);
-        let mut process = self.program.start("centre", args, &log)?;
+        let mut process = self.launch()?;
         wait::until_true("the centre has subscribed at its broker", PATIENCE, || {
             process.assert_running()?;
             Ok(subscriptions(&log) > before)
         })?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts the process without waiting for anything.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&self) -> anyhow::Result<Process> {
+        let config = self.folder.join("central.toml");
+        let args = ["run".into(), "--config".into(), config.into_os_string()];
+        self.program.start("centre", args, &self.log())
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("central.log")
+    }
+
+    /// A command of `fleet-central` with these arguments.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> std::process::Command {
+        self.program.command(args.iter().copied())
     }
 
     /// The running process.
@@ -101,10 +155,21 @@ impl Centre {
         self.port
     }
 
-    /// Its database.
+    /// Its database file, were it one.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.folder.join("fleet.sqlite")
+    }
+
+    /// Its database.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Makes another database its own, as after a restore to another server.
+    pub fn set_place(&mut self, place: Place) {
+        self.place = place;
     }
 
     /// Its own folder.
@@ -136,7 +201,7 @@ impl Centre {
     pub fn wait_for_goodbye(&self, device: &str) -> anyhow::Result<()> {
         let sql = "SELECT count(*) FROM devices WHERE device = ?1 AND link = 'closed'";
         wait::until_true(&format!("the goodbye of {device}"), PATIENCE, || {
-            Ok(Store::open(&self.database())?.number_of(sql, device)? == 1)
+            Ok(Store::at(&self.place)?.number_of(sql, device)? == 1)
         })
     }
 
@@ -145,12 +210,11 @@ impl Centre {
     /// # Errors
     /// When it cannot be run or prints something else.
     pub fn verify(&self) -> anyhow::Result<(serde_json::Value, bool)> {
-        let args = [
-            "verify".into(),
-            "--db".into(),
-            self.database().into_os_string(),
-            "--json".into(),
-        ];
+        let (option, database) = match &self.place {
+            Place::Sqlite(path) => ("--db", path.clone().into_os_string()),
+            Place::Postgres(url) => ("--url", url.into()),
+        };
+        let args = ["verify".into(), option.into(), database, "--json".into()];
         let output = self.program.command::<std::ffi::OsString>(args).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let report = serde_json::from_str(&text).with_context(|| {

@@ -34,6 +34,8 @@ struct Shared {
     /// 0 = as fast as it goes.
     bytes_per_s: AtomicU64,
     connections: AtomicU64,
+    /// What the broker says is thrown away.
+    muted: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -53,6 +55,7 @@ impl Link {
             bytes_down: AtomicU64::new(0),
             bytes_per_s: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            muted: AtomicBool::new(false),
             open: Mutex::new(Vec::new()),
         });
         let accepting = Arc::clone(&shared);
@@ -77,6 +80,11 @@ impl Link {
     /// Lets connections through again.
     pub fn restore(&self) {
         self.shared.up.store(true, Ordering::SeqCst);
+    }
+
+    /// Throws away what the broker says to the vehicles: acknowledgements are lost, data is not.
+    pub fn mute(&self, muted: bool) {
+        self.shared.muted.store(muted, Ordering::SeqCst);
     }
 
     /// Lets each direction of each connection carry so many bytes a second; 0 = as fast as it goes.
@@ -162,19 +170,27 @@ fn relay(client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
             } else {
                 &shared.bytes_down
             };
-            copy(from, to, counter, &shared.bytes_per_s);
+            let muted = (!up).then_some(&shared.muted);
+            copy(from, to, counter, &shared.bytes_per_s, muted);
         })?;
     }
     Ok(())
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64, bytes_per_s: &AtomicU64) {
+fn copy(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    counter: &AtomicU64,
+    bytes_per_s: &AtomicU64,
+    muted: Option<&AtomicBool>,
+) {
     let mut buffer = vec![0; 2 * 1024];
     while let Ok(len) = from.read(&mut buffer) {
         let Some(bytes) = buffer.get(..len).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
-        if to.write_all(bytes).is_err() {
+        let is_muted = muted.is_some_and(|muted| muted.load(Ordering::SeqCst));
+        if !is_muted && to.write_all(bytes).is_err() {
             break;
         }
         counter.fetch_add(len as u64, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 use serde::{Deserialize, Serialize};
 
-use super::{Broker, Config, Database, External, Ingest, Login};
+use super::{Broker, Buckets, Config, Database, External, Ingest, Login, Place, Postgres};
 
 /// Why a configuration cannot be used; each is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,9 @@ struct File {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DatabaseTable {
-    path: PathBuf,
+    path: Option<PathBuf>,
+    url: Option<String>,
+    password_file: Option<PathBuf>,
     #[serde(default)]
     retention_days: u32,
     #[serde(default)]
@@ -84,6 +86,7 @@ struct BrokerTable {
 struct IngestTable {
     commit_ms_max: u32,
     ack_period_ms: u32,
+    buckets: String,
 }
 
 impl Default for IngestTable {
@@ -93,6 +96,7 @@ impl Default for IngestTable {
             commit_ms_max: 20,
             // An ack a second frees a spool soon enough and costs little on a radio link.
             ack_period_ms: 1_000,
+            buckets: Buckets::ALL.to_string(),
         }
     }
 }
@@ -142,9 +146,15 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
                 .map(|login| login.password_file.clone());
         }
     }
+    let (path, url, password_file) = match &config.database.place {
+        Place::Sqlite(path) => (Some(path.clone()), None, None),
+        Place::Postgres(reach) => (None, Some(reach.url.clone()), reach.password_file.clone()),
+    };
     toml::to_string(&File {
         database: DatabaseTable {
-            path: config.database.path.clone(),
+            path,
+            url,
+            password_file,
             retention_days: config.database.retention_days,
             keep_sealed_bytes: config.database.keep_sealed_bytes,
         },
@@ -152,6 +162,7 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
         ingest: IngestTable {
             commit_ms_max: config.ingest.commit_ms_max,
             ack_period_ms: config.ingest.ack_period_ms,
+            buckets: config.ingest.buckets.to_string(),
         },
     })
 }
@@ -201,9 +212,6 @@ impl Check<'_> {
     }
 
     fn database(&self, table: DatabaseTable) -> Result<Database, ConfigError> {
-        if table.path.as_os_str().is_empty() {
-            return Err(self.value("database.path", "", "the path of a file"));
-        }
         if table.retention_days > RETENTION_DAYS_MAX {
             return Err(self.value(
                 "database.retention_days",
@@ -212,10 +220,41 @@ impl Check<'_> {
             ));
         }
         Ok(Database {
-            path: self.beside(&table.path),
+            place: self.place(&table)?,
             retention_days: table.retention_days,
             keep_sealed_bytes: table.keep_sealed_bytes,
         })
+    }
+
+    fn place(&self, table: &DatabaseTable) -> Result<Place, ConfigError> {
+        match (&table.path, &table.url) {
+            (Some(path), None) if !path.as_os_str().is_empty() => {
+                let only = "nothing here; it belongs to url";
+                self.absent("database.password_file", table.password_file.as_ref(), only)?;
+                Ok(Place::Sqlite(self.beside(path)))
+            }
+            (None, Some(url)) => {
+                if let Err(why) = crate::postgres::server(url) {
+                    let allowed = "postgresql://user@host:port/database without a password, which belongs \
+                         into password_file";
+                    // A password is not repeated in a log.
+                    return Err(self.value("database.url", why, allowed));
+                }
+                let password_file = table.password_file.as_ref().map(|file| self.beside(file));
+                if let Some(file) = &password_file {
+                    self.secret("database.password_file", file)?;
+                }
+                Ok(Place::Postgres(Postgres {
+                    url: url.clone(),
+                    password_file,
+                }))
+            }
+            _ => Err(self.value(
+                "database.path",
+                table.path.clone().unwrap_or_default().display(),
+                "the path of a SQLite file, or instead of it database.url of a PostgreSQL server",
+            )),
+        }
     }
 
     /// A relative path counts from the folder of the configuration file, wherever the process runs.
@@ -277,7 +316,7 @@ impl Check<'_> {
             (None, None) => None,
             (Some(username), Some(password_file)) => {
                 let password_file = self.beside(&password_file);
-                self.secret(&password_file)?;
+                self.secret("broker.password_file", &password_file)?;
                 Some(Login {
                     username,
                     password_file,
@@ -295,8 +334,7 @@ impl Check<'_> {
     }
 
     /// A password that others can read is nobody's secret.
-    fn secret(&self, path: &Path) -> Result<(), ConfigError> {
-        let key = "broker.password_file";
+    fn secret(&self, key: &'static str, path: &Path) -> Result<(), ConfigError> {
         let shown = path.display();
         let mode = std::fs::metadata(path)
             .map_err(|error| self.value(key, format!("{shown} ({error})"), "a readable file"))?
@@ -321,9 +359,14 @@ impl Check<'_> {
             let allowed = "100 to 30000";
             return Err(self.value("ingest.ack_period_ms", table.ack_period_ms, allowed));
         }
+        let buckets = Buckets::parse(&table.buckets).ok_or_else(|| {
+            let allowed = "a bucket or a range of them in two hex digits each, within 00-3f";
+            self.value("ingest.buckets", &table.buckets, allowed)
+        })?;
         Ok(Ingest {
             commit_ms_max: table.commit_ms_max,
             ack_period_ms: table.ack_period_ms,
+            buckets,
         })
     }
 

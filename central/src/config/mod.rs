@@ -25,11 +25,69 @@ pub(crate) struct Config {
 /// Where rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Database {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     /// Readings are deleted so long after their receipt; 0 keeps them for ever.
     pub(crate) retention_days: u32,
     /// Keep the sealed bytes of each batch beside its rows.
     pub(crate) keep_sealed_bytes: bool,
+}
+
+/// Which database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A file of this machine.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(Postgres),
+}
+
+/// How to reach PostgreSQL. The password is read from its file at each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Postgres {
+    /// A URL or `key=value` list without a password.
+    pub(crate) url: String,
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(reach) => f.write_str(&reach.url),
+        }
+    }
+}
+
+/// A range of buckets, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Buckets {
+    pub(crate) first: u8,
+    pub(crate) last: u8,
+}
+
+impl Buckets {
+    /// The whole fleet.
+    pub(crate) const ALL: Self = Self {
+        first: 0,
+        last: firmware_shared::topic::BUCKETS - 1,
+    };
+
+    /// Reads `00-3f` or `07`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let bucket = |digits: &str| {
+            let is_hex = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+        };
+        let (first, last) = (bucket(first)?, bucket(last)?);
+        (first <= last && last <= Self::ALL.last).then_some(Self { first, last })
+    }
+}
+
+impl std::fmt::Display for Buckets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02x}-{:02x}", self.first, self.last)
+    }
 }
 
 /// Where publishes come from.
@@ -67,6 +125,8 @@ pub(crate) struct Ingest {
     pub(crate) commit_ms_max: u32,
     /// A device is told its progress at most once in so many milliseconds.
     pub(crate) ack_period_ms: u32,
+    /// The buckets that this process serves; others serve the rest.
+    pub(crate) buckets: Buckets,
 }
 
 impl Broker {
@@ -100,7 +160,7 @@ impl Login {
     }
 }
 
-fn read_secret(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read_secret(path: &Path) -> std::io::Result<String> {
     Ok(std::fs::read_to_string(path)?
         .trim_end_matches(['\r', '\n'])
         .to_owned())

@@ -20,12 +20,12 @@ fn refusal(text: &str) -> String {
 fn a_path_is_all_that_must_be_said() {
     let config = parse("[database]\npath = \"fleet.sqlite\"\n").unwrap();
     assert_eq!(config.prefix, "fleet/v1");
-    assert!(
-        config.database.path.is_absolute(),
-        "{}",
-        config.database.path.display()
-    );
-    assert!(config.database.path.ends_with("fleet.sqlite"));
+    let Place::Sqlite(path) = &config.database.place else {
+        panic!("{:?}", config.database.place);
+    };
+    assert!(path.is_absolute(), "{}", path.display());
+    assert!(path.ends_with("fleet.sqlite"));
+    assert_eq!(config.ingest.buckets, Buckets::ALL);
     assert_eq!(config.database.retention_days, 0);
     assert_eq!(config.ingest.commit_ms_max, 20);
     assert_eq!(config.broker.reach().host, "127.0.0.1");
@@ -37,6 +37,7 @@ fn the_effective_configuration_reads_back_as_itself() {
     for text in [
         "[database]\npath = \"a\"\nretention_days = 9\nkeep_sealed_bytes = true\n[broker]\nlisten = \"127.0.0.1:99\"\n",
         "[database]\npath = \"a\"\n[broker]\nmode = \"external\"\nhost = \"h\"\nprefix = \"x/y\"\n[ingest]\nack_period_ms = 200\n",
+        "[database]\nurl = \"postgresql://fleet@127.0.0.1:5433/fleet\"\n[ingest]\nbuckets = \"08-1f\"\n",
     ] {
         let config = parse(text).unwrap();
         assert_eq!(parse(&effective(&config).unwrap()).unwrap(), config);
@@ -55,6 +56,22 @@ fn a_refusal_names_key_value_and_what_is_allowed() {
             vec!["line 2", "path = 7", "string"],
         ),
         ("[broker]\nlisten = \"127.0.0.1:1\"\n", vec!["database"]),
+        (
+            "[database]\npath = \"a\"\nurl = \"postgresql://h/d\"\n",
+            vec!["database.path", "instead of it"],
+        ),
+        (
+            "[database]\nurl = \"postgresql://u:secret@h/d\"\n",
+            vec!["database.url", "password_file"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[ingest]\nbuckets = \"20-1f\"\n",
+            vec!["ingest.buckets", "20-1f", "00-3f"],
+        ),
+        (
+            "[database]\npath = \"a\"\n[ingest]\nbuckets = \"00-40\"\n",
+            vec!["ingest.buckets", "00-40"],
+        ),
         (
             "[database]\npath = \"a\"\n[broker]\nmode = \"clustered\"\n",
             vec!["clustered", "embedded", "external"],

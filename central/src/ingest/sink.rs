@@ -29,6 +29,9 @@ pub(crate) enum SinkError {
     /// Nothing was committed; the same writes may succeed later (disk full, I/O error, locked).
     #[error("{0}")]
     Unavailable(String),
+    /// Nothing was committed; another ingest serves what this one wants to.
+    #[error("{0}")]
+    Fenced(String),
     /// Nothing was committed and these writes never will be: set the cause aside and go on.
     #[error("{0}")]
     Refused(String),

@@ -9,6 +9,7 @@ use firmware_shared::time::{BootId, ClockSource, TimeAnchor};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{number, parsed, range, stream_key, unsigned};
+use crate::columns::boot_from_hex;
 use crate::ingest::{
     ClosedLoss, DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, Link, LossLedger,
     OpenTail, RawBatch, StreamKey, StreamRecord, insert,
@@ -166,12 +167,6 @@ pub(super) fn epoch(
         })
         .optional()?;
     Ok(record.unwrap_or_default())
-}
-
-pub(crate) fn boot_from_hex(hex: &str) -> Option<BootId> {
-    (hex.len() == 32).then_some(())?;
-    let number = u128::from_str_radix(hex, 16).ok()?;
-    Some(BootId(number.to_be_bytes()))
 }
 
 fn source_from_name(name: &str) -> Option<ClockSource> {

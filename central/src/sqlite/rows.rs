@@ -3,25 +3,16 @@
 //! Promises: every number of a reading is in its row exactly; floats stand beside the integers, for people.
 //! Never: a default for what the device did not say.
 
-use firmware_shared::reading::{Position, Reading, Value};
+use firmware_shared::reading::Reading;
 use rusqlite::{Connection, params};
 
+use crate::columns::cells;
 use crate::ingest::Timeline;
 
 const INSERT: &str = "INSERT INTO reading (stream, seq, sensor, kind, boottime_ms, utc_ms, score, raw, detail, \
     aux, scalar, lat, lon, height_mm, speed_mm_s, course_1e5_deg, h_acc_mm, dop_centi, satellites, \
     utc_error_ms, utc_source) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
-
-/// What differs by kind, except a position's own columns.
-#[derive(Default)]
-struct Cells {
-    raw: Option<i64>,
-    detail: Option<i64>,
-    aux: Option<i64>,
-    scalar: Option<f64>,
-    position: Option<Position>,
-}
 
 /// Inserts the rows of a frame; `first_seq` is the number of the first.
 pub(super) fn insert(
@@ -61,45 +52,4 @@ pub(super) fn insert(
         ])?;
     }
     Ok(())
-}
-
-fn cells(value: &Value) -> Cells {
-    let plain = |raw: i64, detail: Option<i64>, aux: Option<i64>| Cells {
-        raw: Some(raw),
-        detail,
-        aux,
-        ..Cells::default()
-    };
-    match value {
-        Value::Temperature(value) => plain(value.0.into(), None, None),
-        Value::State(state) => plain((*state).into(), None, None),
-        Value::Scalar(scalar) => Cells {
-            scalar: Some(decimal(scalar.value, scalar.scale)),
-            ..plain(
-                scalar.value.into(),
-                Some(scalar.unit.0.into()),
-                Some(scalar.scale.into()),
-            )
-        },
-        Value::Fault(fault) => plain(
-            fault.code.into(),
-            Some(fault.kind.0.into()),
-            Some(fault.register.into()),
-        ),
-        Value::Health(health) => plain(health.value, Some(health.metric.0.into()), None),
-        Value::Position(position) => Cells {
-            detail: Some(position.fix.0.into()),
-            position: Some(*position),
-            ..Cells::default()
-        },
-    }
-}
-
-/// `value * 10^scale` for people; dividing by an exact power keeps 215 at scale -1 the float 21.5.
-fn decimal(value: i32, scale: i8) -> f64 {
-    let power = 10f64.powi(i32::from(scale).abs());
-    match scale {
-        0.. => f64::from(value) * power,
-        _ => f64::from(value) / power,
-    }
 }

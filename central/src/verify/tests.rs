@@ -5,10 +5,15 @@ use firmware_shared::id::Lane;
 use firmware_shared::message::{Loss, LossReason};
 use firmware_shared::topic::Leaf;
 
-use super::*;
+use super::{Report, table};
+use crate::config::Place;
 use crate::testing::*;
 
 const T: Lane = Lane::Telemetry;
+
+fn verify(db: &std::path::Path) -> anyhow::Result<Report> {
+    super::verify(&Place::Sqlite(db.to_owned()))
+}
 
 fn lost(first_seq: u64, last_seq: Option<u64>, reason: LossReason) -> Loss {
     Loss {
