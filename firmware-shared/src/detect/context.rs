@@ -88,8 +88,9 @@ pub(super) struct Member<const P: usize, const T: usize> {
     levels: heapless::Vec<u8, SYMBOLS_MAX>,
     pairs: heapless::Vec<u8, P>,
     triples: heapless::Vec<u8, T>,
-    /// Symbols of the newest ticks, newest first; empty after a gap.
-    history: heapless::Vec<u8, HISTORY>,
+    /// Symbols of the newest ticks, a byte each, newest last; how many of them are known since a gap.
+    history: u64,
+    known: u8,
     swept: u32,
     watched: u16,
     outside: u16,
@@ -108,7 +109,8 @@ impl<const P: usize, const T: usize> Member<P, T> {
             levels: heapless::Vec::new(),
             pairs: heapless::Vec::new(),
             triples: heapless::Vec::new(),
-            history: heapless::Vec::new(),
+            history: 0,
+            known: 0,
             swept: 0,
             watched: 0,
             outside: 0,
@@ -128,7 +130,7 @@ impl<const P: usize, const T: usize> Member<P, T> {
 
     /// After a gap the order of levels says nothing.
     pub(super) fn forget_order(&mut self) {
-        self.history.clear();
+        self.known = 0;
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -196,7 +198,10 @@ impl<const P: usize, const T: usize> Member<P, T> {
     fn visit(&mut self, shape: Shape, symbol: usize) -> f32 {
         let size = usize::from(shape.levels) + OUTSIDE;
         let lag = usize::from(shape.lag);
-        let past = |age: usize| self.history.get(age - 1).map(|s| usize::from(*s));
+        let past = |age: usize| {
+            let byte = (self.history >> (8 * (age - 1))) & 0xff;
+            (age <= usize::from(self.known)).then_some(byte as usize)
+        };
         let (before, first) = (past(lag), past((2 * lag).min(HISTORY - 1)));
         // A level counts once only; the half of a second visit is for changes of level.
         let new_level = mark(&mut self.levels, symbol) >= 1.0;
@@ -209,11 +214,8 @@ impl<const P: usize, const T: usize> Member<P, T> {
                 novelty += 0.25 * mark(&mut self.triples, spread(triple, T));
             }
         }
-        if self.history.is_full() {
-            self.history.pop();
-        }
-        // There is room: the oldest was taken out.
-        let _fits = self.history.insert(0, symbol as u8);
+        self.history = self.history << 8 | symbol as u64;
+        self.known = (self.known + 1).min(HISTORY as u8);
         novelty
     }
 
@@ -250,7 +252,7 @@ impl<const P: usize, const T: usize> Member<P, T> {
         (self.watched, self.outside) = (0, 0);
         if refit {
             (self.low, self.high, self.ranged) = (f32::MAX, f32::MIN, 0);
-            self.history.clear();
+            self.known = 0;
             let tables = self
                 .levels
                 .iter_mut()

@@ -69,6 +69,9 @@ pub struct Detector<const M: usize, const P: usize, const T: usize, const B: usi
     rarity: Rarity,
     thermal: Thermal<B>,
     hold: Hold,
+    /// The general family at the newest tick, and the stronger family at the newest reading.
+    general: f32,
+    standing: f32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,6 +119,8 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
             rarity: Rarity::new(),
             thermal: Thermal::new(),
             hold: Hold::new(),
+            general: 0.0,
+            standing: 0.0,
         }
     }
 
@@ -156,6 +161,7 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         let expected = self.base.unwrap_or(f64::NAN);
         Verdict {
             score: 0.0,
+            level: self.standing / (1.0 + self.standing),
             kind: None,
             expected,
             low: expected,
@@ -196,7 +202,9 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
             sum.context += novelty.context / M as f32;
             sum.short_mean += novelty.short_mean / M as f32;
         }
-        sum.score = self.rarity.judge(if ready { score } else { 0.0 });
+        let score = if ready { score } else { 0.0 };
+        self.general = score;
+        sum.score = self.rarity.judge(score);
         sum
     }
 
@@ -209,11 +217,12 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         }
     }
 
-    fn general_verdict(&self, value: f64, base: f64, general: General) -> Verdict {
+    fn general_verdict(&mut self, value: f64, base: f64, general: General) -> Verdict {
         let (expected, wide) = self.members.first().map_or((0.0, 0.0), Member::usual);
         let heads = general.heads();
         let (score, kind) = (general.score / GENERAL_UNIT, general.kind());
         let around = (base + f64::from(expected), f64::from(wide));
+        self.standing = self.general / GENERAL_UNIT;
         self.verdict(score, kind, value, around, u64::from(self.flat.run), &heads)
     }
 
@@ -226,6 +235,7 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         finding: &Finding,
     ) -> Verdict {
         let thermal = self.hold.judge(finding.severity);
+        self.standing = finding.standing.max(self.general / GENERAL_UNIT_FAST);
         let other = general.score / GENERAL_UNIT_FAST;
         let usual = self.thermal.usual(offset);
         // Without a level nothing is expected: the band is open.
@@ -267,6 +277,7 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         let (expected, wide) = around;
         Verdict {
             score,
+            level: self.standing / (1.0 + self.standing),
             kind: (score > 0.0).then_some(kind),
             expected,
             low: expected - wide,

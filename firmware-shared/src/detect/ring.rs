@@ -87,9 +87,16 @@ impl<const N: usize> Ring<N> {
     /// The one of the newest `count` that has `rank` smaller ones, for ranks up to 3.
     pub(super) fn low(&self, count: usize, rank: usize) -> Option<f32> {
         let (recent, wrapped) = self.newest(count);
+        if rank == 0 {
+            let all = recent.iter().chain(wrapped).copied();
+            return all.reduce(f32::min);
+        }
         let mut least = [f32::MAX; 4];
         for value in recent.iter().chain(wrapped) {
             let mut carried = *value;
+            if carried >= least[3] {
+                continue;
+            }
             for slot in &mut least {
                 if carried < *slot {
                     core::mem::swap(&mut carried, slot);
@@ -102,7 +109,7 @@ impl<const N: usize> Ring<N> {
             .filter(|_| recent.len() + wrapped.len() > rank)
     }
 
-    /// The numbers below which these shares of the newest `count` lie.
+    /// The numbers below which these shares, largest first, of the newest `count` lie.
     pub(super) fn quantiles<const Q: usize>(&self, count: usize, shares: [f32; Q]) -> [f32; Q] {
         let (recent, wrapped) = self.newest(count);
         let mut sorted = heapless::Vec::<f32, N>::new();
@@ -110,11 +117,15 @@ impl<const N: usize> Ring<N> {
         let _fits = sorted
             .extend_from_slice(recent)
             .and(sorted.extend_from_slice(wrapped));
-        sorted.sort_unstable_by(f32::total_cmp);
         let len = sorted.len();
+        // Descending shares: each search is in what the one before left below it.
+        let mut end = len;
         shares.map(|share| {
             let at = ((len as f32 * share) as usize).min(len.saturating_sub(1));
-            sorted.get(at).copied().unwrap_or(0.0)
+            let below = sorted.get_mut(..end).filter(|below| at < below.len());
+            let found = below.map(|below| *below.select_nth_unstable_by(at, f32::total_cmp).1);
+            end = at + 1;
+            found.unwrap_or(0.0)
         })
     }
 }

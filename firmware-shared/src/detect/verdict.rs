@@ -141,6 +141,9 @@ pub struct Verdict {
     /// 0 is ordinary; 0.5 is where an alert is reasonable; 1 is certain. Non-zero only where an episode
     /// starts or grows by a tenth.
     pub score: f32,
+    /// How unusual it is at this moment, on the same measure, while an episode lasts, too: an alert that the
+    /// score has raised may clear when this has fallen.
+    pub level: f32,
     /// What it looks like; `None` when the score is 0.
     pub kind: Option<AnomalyKind>,
     /// The value that was expected.

@@ -147,6 +147,12 @@ impl GnssDetector {
         }
     }
 
+    /// Whether a fault is on: said and not yet over. A jump is over when it has been said.
+    #[must_use]
+    pub fn is_on(&self, fault: GnssFault) -> bool {
+        self.on & fault.bit() != 0
+    }
+
     /// Judges one epoch: the fault that starts here, if one does.
     pub fn step(&mut self, now_ms: u64, epoch: &Epoch) -> Option<GnssFault> {
         match epoch {

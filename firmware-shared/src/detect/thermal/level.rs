@@ -28,12 +28,17 @@ const EXPECT_LOOKS: f32 = 144.0;
 const GROWTH: f32 = 1.3;
 const FADE: f32 = 0.9998;
 /// Swings added to the record.
-const FLOOR_UP: f32 = 1.0;
+const FLOOR_UP: f32 = 0.8;
 const FLOOR_DOWN: f32 = 2.0;
 /// Memory of an envelope's usual place, blocks.
 const PLACE_BLOCKS: f32 = 4.0 * BLOCKS_A_DAY;
+/// Parts of the day, each with its own place and record, and the share of the highest record that counts
+/// everywhere.
+const PARTS: usize = 6;
+const ALL_DAY: f32 = 0.5;
+const DAY_MS: u64 = 86_400_000;
 /// Blocks of memory that are left after a set-point change: the place is learned again.
-const RELEARN_BLOCKS: f32 = 36.0;
+const RELEARN_BLOCKS: f32 = 4.0;
 
 /// One envelope: a low rank in a window of blocks, watched in one direction.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +77,7 @@ const SHAPES: [Shape; 4] = [
 struct Envelope {
     place: f32,
     count: f32,
-    record: f32,
+    record: [f32; PARTS],
 }
 
 /// How young the model is.
@@ -113,7 +118,7 @@ impl Level {
             envelopes: [Envelope {
                 place: 0.0,
                 count: 0.0,
-                record: 0.0,
+                record: [0.0; PARTS],
             }; 4],
         }
     }
@@ -141,7 +146,7 @@ impl Level {
     }
 
     /// Scores of the four envelopes when this tick closes a block.
-    pub(super) fn step(&mut self, value: f32, age: Age) -> Option<[f32; 4]> {
+    pub(super) fn step(&mut self, now_ms: u64, value: f32, age: Age) -> Option<[f32; 4]> {
         self.sum += value;
         self.ticks += 1;
         if self.ticks < BLOCK_TICKS {
@@ -164,18 +169,15 @@ impl Level {
         let mut scores = [0.0; 4];
         for ((score, envelope), shape) in scores.iter_mut().zip(&mut self.envelopes).zip(SHAPES) {
             if all >= shape.blocks.max(24) {
-                let low = self
-                    .blocks
-                    .low(shape.blocks, shape.rank)
-                    .unwrap_or(envelope.place);
-                *score = envelope.judge(low, shape, self.swing, age);
+                let low = self.blocks.low(shape.blocks, shape.rank).unwrap_or(value);
+                *score = envelope.judge(now_ms, low, shape, self.swing, age);
             }
         }
         Some(scores)
     }
 
     fn learn_level(&mut self, all: usize) {
-        let [low, rest, middle] = self.blocks.quantiles(all, [0.1, REST, 0.5]);
+        let [middle, rest, low] = self.blocks.quantiles(all, [0.5, REST, 0.1]);
         self.swing = middle - low;
         self.rest = Some(self.rest.map_or(rest, |old| old + (rest - old) * FOLLOW));
         self.expected_count = (self.expected_count + 1.0).min(EXPECT_LOOKS);
@@ -184,24 +186,30 @@ impl Level {
 }
 
 impl Envelope {
-    fn judge(&mut self, low: f32, shape: Shape, swing: f32, age: Age) -> f32 {
+    fn judge(&mut self, now_ms: u64, low: f32, shape: Shape, swing: f32, age: Age) -> f32 {
+        let part = (now_ms % DAY_MS * PARTS as u64 / DAY_MS) as usize;
+        let highest = self.record.iter().copied().fold(0.0, f32::max);
+        let Some(record) = self.record.get_mut(part) else {
+            return 0.0;
+        };
         if self.count == 0.0 {
             self.place = low;
         }
         let away = low - self.place;
         let size = if shape.up { away } else { -away }.max(0.0);
         let floor = if shape.up { FLOOR_UP } else { FLOOR_DOWN };
-        let score = ratio(size, self.record * age.caution + floor * swing);
+        let known = record.max(if shape.up { ALL_DAY } else { 1.0 } * highest);
+        let score = ratio(size, known * age.caution + floor * swing);
         if !age.silent {
-            if size > self.record {
+            if size > *record {
                 let most = if age.learning {
                     size
                 } else {
-                    self.record * GROWTH + 0.02 * swing
+                    known * GROWTH + 0.02 * swing
                 };
-                self.record = size.min(most);
+                *record = record.max(size.min(most));
             } else {
-                self.record *= FADE;
+                *record *= FADE;
             }
         }
         let most = if age.learning { f32::MAX } else { swing };

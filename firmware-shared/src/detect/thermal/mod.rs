@@ -4,6 +4,7 @@
 //! ratios of all heads are brought to one measure (1.0 is about one false alert in twenty truck-days).
 //! Never: judges before a day of ticks, learns while the set-point travels.
 
+mod cycle;
 mod explain;
 mod level;
 mod ramp;
@@ -11,6 +12,7 @@ mod sudden;
 
 use serde::{Deserialize, Serialize};
 
+use self::cycle::Cycle;
 use self::explain::Explain;
 use self::level::{Age, Level};
 use self::ramp::Ramp;
@@ -28,16 +30,18 @@ const CAUTION: f32 = 1.0;
 const DAYS_MIN: f32 = 0.3;
 
 /// What brings each head to the common measure: measured on clean synthetic fleets of one seed, once.
-const JUMP: f32 = 2.32;
-const SCATTER: f32 = 1.14;
-const FLAT: f32 = 1.75;
-const RAMP: [f32; 4] = [1.00, 0.95, 0.82, 0.80];
-const LEVEL: [f32; 4] = [1.61, 2.11, 3.30, 4.20];
+const JUMP: f32 = 2.1;
+const SCATTER: f32 = 0.8;
+const FLAT: f32 = 1.0;
+const RAMP: [f32; 3] = [0.76, 0.66, 0.66];
+const LEVEL: [f32; 4] = [1.0, 1.2, 1.8, 2.4];
 
 /// The strongest finding of one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Finding {
     pub(super) severity: f32,
+    /// The strongest head, with what the slow ones said last.
+    pub(super) standing: f32,
     pub(super) kind: AnomalyKind,
     /// Expected value, in the model's coordinate.
     pub(super) expected: f32,
@@ -59,6 +63,12 @@ pub(super) struct Thermal<const B: usize> {
     level: Level,
     ramp: Ramp<B>,
     explain: Explain,
+    cycle: Cycle,
+    /// What the cycle adds at the newest tick.
+    saw: f32,
+    /// What the ramp head said at the newest tick, and the level heads at the newest block.
+    rising: f32,
+    moved: f32,
     ticks: u32,
 }
 
@@ -69,6 +79,10 @@ impl<const B: usize> Thermal<B> {
             level: Level::new(),
             ramp: Ramp::new(),
             explain: Explain::new(),
+            cycle: Cycle::new(),
+            saw: 0.0,
+            rising: 0.0,
+            moved: 0.0,
             ticks: 0,
         }
     }
@@ -76,12 +90,16 @@ impl<const B: usize> Thermal<B> {
     pub(super) fn forget_neighbours(&mut self) {
         self.readings.forget_neighbours();
         self.ramp.forget_neighbours();
+        self.cycle.forget_neighbours();
     }
 
     /// The expected value and how far the value usually is from it; `offset` is the set-point.
     pub(super) fn usual(&self, offset: f32) -> Option<(f32, f32)> {
         self.level.rest()?;
-        Some((self.level.expected() + offset, 2.0 * self.level.swing()))
+        Some((
+            self.level.expected() + offset + self.saw,
+            2.0 * self.level.swing(),
+        ))
     }
 
     /// `value` is the reading, `tick` the value of the tick that it closes, `offset` the set-point.
@@ -97,12 +115,15 @@ impl<const B: usize> Thermal<B> {
         let sudden = self.readings.step(value, age.caution, age.learning);
         let mut finding = Self::sudden(
             sudden,
-            self.level.rest().map_or(value, |rest| rest + offset),
+            self.level
+                .rest()
+                .map_or(value, |rest| rest + offset + self.saw),
         );
         if let Some(tick) = tick {
             self.ticks = self.ticks.saturating_add(1);
             self.slow(now_ms, tick, offset, channels, age, &mut finding);
         }
+        finding.standing = finding.severity.max(self.rising).max(self.moved);
         finding
     }
 
@@ -119,6 +140,7 @@ impl<const B: usize> Thermal<B> {
         let (jump, scatter, flat) = (JUMP * said.jump, SCATTER * said.scatter, FLAT * said.flat);
         let mut finding = Finding {
             severity: jump,
+            standing: 0.0,
             kind: said.jumped,
             expected: said.before,
             lasting: Lasting::Readings(1),
@@ -134,7 +156,7 @@ impl<const B: usize> Thermal<B> {
         finding.offer(
             scatter,
             AnomalyKind::Noise,
-            said.recent,
+            (said.recent + resting) / 2.0,
             Lasting::Readings(8),
         );
         finding.offer(
@@ -155,9 +177,10 @@ impl<const B: usize> Thermal<B> {
         age: Age,
         out: &mut Finding,
     ) {
-        let value = tick - offset;
-        let resting = self.level.rest().unwrap_or(value) + offset;
-        let expected = self.level.expected() + offset;
+        self.saw = self.cycle.step(tick);
+        let value = tick - offset - self.saw;
+        let resting = self.level.rest().unwrap_or(value) + offset + self.saw;
+        let expected = self.level.expected() + offset + self.saw;
         let (rest, swing) = (self.level.rest(), self.level.swing());
         let above = rest.map_or(0.0, |rest| value - rest);
         if self.explain.tick(channels, above, swing) {
@@ -165,9 +188,11 @@ impl<const B: usize> Thermal<B> {
         }
         let smooth = self.ramp.smooth(value);
         let travels = self.explain.travels();
+        self.rising = 0.0;
         if let Some(rest) = rest {
             let height = smooth - rest;
-            self.ramp.keep(height - self.explain.heat(height, swing));
+            let heat = self.explain.heat(height, swing);
+            self.ramp.keep(height - heat);
             if !travels {
                 let rise = self.ramp.judge(now_ms, swing, age);
                 let scores = rise
@@ -180,6 +205,7 @@ impl<const B: usize> Thermal<B> {
                 } else {
                     scores.fold(0.0, f32::max)
                 };
+                self.rising = tall;
                 out.note(Head::Ramp, tall);
                 if tall > out.severity {
                     let (ticks, bent) = self.ramp.story();
@@ -194,15 +220,17 @@ impl<const B: usize> Thermal<B> {
             }
         }
         if travels {
+            self.moved = 0.0;
             return;
         }
-        if let Some(scores) = self.level.step(value, age) {
+        if let Some(scores) = self.level.step(now_ms, value, age) {
             let [up_4h, up_6h, down_90min, down_3h] = scores;
             let [a, b, c, d] = LEVEL;
             let (up, down) = (
                 (a * up_4h).max(b * up_6h),
                 (c * down_90min).max(d * down_3h),
             );
+            self.moved = up.max(down);
             out.note(Head::LevelUp, up);
             out.note(Head::LevelDown, down);
             out.offer(up, AnomalyKind::Drift, expected, Lasting::Ticks(240));

@@ -10,37 +10,41 @@ use super::level::Age;
 use super::sudden::ratio;
 use crate::detect::ring::Ring;
 
-/// The lengths, ticks.
-const LENGTHS: [usize; 4] = [15, 25, 40, 60];
-const LONGEST: usize = LENGTHS[3];
+/// Ways to measure a rise: one straight line, and two lengths of three pieces.
+pub(super) const WAYS: usize = 3;
+/// Ticks of the straight line.
+const STRAIGHT: usize = 25;
+/// Pieces, and their two lengths, ticks.
+const PIECES: usize = 3;
+const SUSTAINED: [usize; 2] = [8, 12];
 /// Every fifth tick of the smoothed value is looked at.
 const STRIDE: usize = 5;
 /// Ticks in the smoothed value.
 const SMOOTH: usize = 3;
 /// The longest length, and room to look for the start of the rise.
-const KEPT: usize = 72;
+const KEPT: usize = 56;
 /// The record of the whole day counts by this share at every hour.
-const ALL_DAY: f32 = 0.3;
+const ALL_DAY: f32 = 0.5;
 /// An excursion teaches at most 1.3 times what is known, and a swing.
 const GROWTH: f32 = 1.3;
 /// Swings added to the record.
 const FLOOR: f32 = 2.0;
-/// Records fade: per half hour, and the whole day's per tick.
+/// Records fade when the part of the day changes.
 const FADE_BIN: f32 = 0.999;
-const FADE_DAY: f32 = 1.0 - 2.0e-6;
+const FADE_DAY: f32 = 0.999_9;
 /// Records of one and a half hours before and after count, too.
 const AROUND_MS: u64 = 5_400_000;
 const DAY_MS: u64 = 86_400_000;
 /// A rise starts where the value was below this share of its height.
 const START: f32 = 0.1;
 /// A rise that was above this share of its height at half its age is bent like that of an open door.
-const BENT: f32 = 0.63;
+const BENT: f32 = 0.6;
 
 /// What the ramp head says.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rise {
     /// Score per length.
-    pub(super) scores: [f32; 4],
+    pub(super) scores: [f32; WAYS],
 }
 
 /// `B` bins of the day.
@@ -48,9 +52,9 @@ pub(super) struct Rise {
 pub(super) struct Ramp<const B: usize> {
     values: Ring<SMOOTH>,
     heights: Ring<KEPT>,
-    records: [heapless::Vec<f32, B>; 4],
-    day: [f32; 4],
-    pending: [Pending; 4],
+    records: [heapless::Vec<f32, B>; WAYS],
+    day: [f32; WAYS],
+    pending: [Pending; WAYS],
     bin: u16,
 }
 
@@ -66,9 +70,9 @@ impl<const B: usize> Ramp<B> {
         let mut new = Self {
             values: Ring::new(),
             heights: Ring::new(),
-            records: [const { heapless::Vec::new() }; 4],
-            day: [0.0; 4],
-            pending: [Pending::default(); 4],
+            records: [const { heapless::Vec::new() }; WAYS],
+            day: [0.0; WAYS],
+            pending: [Pending::default(); WAYS],
             bin: 0,
         };
         for records in &mut new.records {
@@ -101,10 +105,17 @@ impl<const B: usize> Ramp<B> {
         let turned = usize::from(self.bin) != bin;
         self.bin = bin as u16;
         let over = self.heights.back(0).is_none_or(|height| height < swing);
-        let lengths = tallest(&self.heights)
-            .into_iter()
-            .zip(&mut self.records)
-            .zip(&mut self.day);
+        let waits = self.pending.iter().any(|pending| pending.tall > 0.0);
+        if over && !waits && !turned {
+            return rise;
+        }
+        let [short, long] = SUSTAINED;
+        let found = [
+            straight(&self.heights),
+            sustained(&self.heights, short),
+            sustained(&self.heights, long),
+        ];
+        let lengths = found.into_iter().zip(&mut self.records).zip(&mut self.day);
         let lengths = lengths.zip(&mut self.pending);
         for ((((tall, records), day), pending), score) in lengths.zip(&mut rise.scores) {
             let mut record = ALL_DAY * *day;
@@ -140,7 +151,9 @@ impl<const B: usize> Ramp<B> {
                 *day = day.max(learned);
                 *pending = Pending::default();
             }
-            *day *= FADE_DAY;
+            if turned {
+                *day *= FADE_DAY;
+            }
         }
         rise
     }
@@ -160,40 +173,24 @@ impl<const B: usize> Ramp<B> {
     }
 }
 
-/// One over the height of a ramp of each length at each place that is looked at.
-const INVERSE: [[f32; LONGEST / STRIDE]; 4] = inverse();
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which refuses what is out of range"
-)]
-const fn inverse() -> [[f32; LONGEST / STRIDE]; 4] {
-    let mut table = [[0.0; LONGEST / STRIDE]; 4];
-    let mut row = 0;
-    while row < 4 {
-        let mut place = 0;
-        while place * STRIDE < LENGTHS[row] {
-            table[row][place] = LENGTHS[row] as f32 / (LENGTHS[row] - place * STRIDE) as f32;
-            place += 1;
-        }
-        row += 1;
-    }
-    table
+/// The tallest straight rise that ends here, fits under the heights and takes `STRAIGHT` ticks.
+fn straight<const N: usize>(heights: &Ring<N>) -> f32 {
+    let ramp = |place: usize| {
+        let height = heights.back(place).unwrap_or(0.0);
+        height * (STRAIGHT as f32 / (STRAIGHT - place) as f32)
+    };
+    (0..STRAIGHT)
+        .step_by(STRIDE)
+        .map(ramp)
+        .fold(f32::MAX, f32::min)
+        .max(0.0)
 }
 
-/// The heights of the tallest ramps of each length that end here and fit under the heights.
-fn tallest<const N: usize>(heights: &Ring<N>) -> [f32; 4] {
-    let mut seen = [0.0; LONGEST / STRIDE];
-    for (place, slot) in seen.iter_mut().enumerate() {
-        *slot = heights.back(place * STRIDE).unwrap_or(0.0);
-    }
-    let mut all = [0.0; 4];
-    for ((tall, inverse), length) in all.iter_mut().zip(&INVERSE).zip(LENGTHS) {
-        let places = seen.iter().zip(inverse).take(length / STRIDE);
-        *tall = places
-            .map(|(height, inverse)| height * inverse)
-            .fold(f32::MAX, f32::min)
-            .max(0.0);
-    }
-    all
+/// Three times the least rise of three neighbouring pieces: a rise that does not slow down.
+fn sustained<const N: usize>(heights: &Ring<N>, len: usize) -> f32 {
+    let at = |piece: usize| heights.back(piece * len).unwrap_or(0.0);
+    let least = (0..PIECES)
+        .map(|piece| at(piece) - at(piece + 1))
+        .fold(f32::MAX, f32::min);
+    (least * PIECES as f32).max(0.0)
 }

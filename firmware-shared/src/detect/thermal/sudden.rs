@@ -23,6 +23,9 @@ const JUMP_FLOOR: f32 = 16.0;
 const SCATTER_FLOOR: f32 = 2.0;
 /// Readings in the window of the scatter head.
 const WINDOW: usize = 8;
+/// A jump of this many usual changes is compared with the changes before it; alike is this share of it.
+const NOISY_BEFORE: f32 = 4.0;
+const ALIKE: f32 = 0.35;
 /// What is left of a spike, and what may be missing from a step, as a share of the change.
 const SPIKE_LEFT: f32 = 0.2;
 const STEP_KEPT: core::ops::Range<f32> = 0.7..1.4;
@@ -45,7 +48,8 @@ pub(super) struct Sudden {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Readings {
     newest: Ring<WINDOW>,
-    bends: heapless::Vec<f32, WINDOW>,
+    bends: [f32; WINDOW],
+    bent: u8,
     noise: f32,
     seeded: bool,
     jump: f32,
@@ -59,7 +63,8 @@ impl Readings {
     pub(super) const fn new() -> Self {
         Self {
             newest: Ring::new(),
-            bends: heapless::Vec::new(),
+            bends: [0.0; WINDOW],
+            bent: 0,
             noise: 0.0,
             seeded: false,
             jump: 0.0,
@@ -73,7 +78,7 @@ impl Readings {
     /// After a gap neighbours are none.
     pub(super) fn forget_neighbours(&mut self) {
         self.newest.clear();
-        self.bends.clear();
+        self.bent = 0;
         self.run = 0;
     }
 
@@ -117,16 +122,20 @@ impl Readings {
     }
 
     fn flat_run(&mut self, equal: bool) -> u32 {
-        self.run = if equal { self.run.saturating_add(1) } else { 0 };
-        self.run
+        if equal {
+            self.run = self.run.saturating_add(1);
+            return self.run;
+        }
+        // Learned when it is over: while it lasts, a fault must not become its own yardstick.
+        self.longest = self
+            .run
+            .clamp(self.longest, self.longest + 1 + self.longest / 8);
+        self.run = 0;
+        0
     }
 
-    fn judge_run(&mut self, run: u32) -> f32 {
-        let score = run as f32 / (self.longest as f32 * 1.3 + 4.0);
-        if run > self.longest {
-            self.longest = run.min(self.longest + 1 + self.longest / 8);
-        }
-        score
+    fn judge_run(&self, run: u32) -> f32 {
+        run as f32 / (self.longest as f32 * 1.3 + 4.0)
     }
 
     /// Judges the change before the newest reading, which tells whether it stays.
@@ -141,23 +150,46 @@ impl Readings {
         let back = change.abs() - stays;
         let size = stays.max(back);
         said.jumped = shape(change, kept);
+        if size > NOISY_BEFORE * self.noise && self.scattered(size) {
+            said.jumped = AnomalyKind::Noise;
+        }
         said.jump = ratio(size, self.jump * caution + JUMP_FLOOR * self.noise);
         raise(&mut self.jump, size, self.noise, learning);
     }
 
+    /// Whether changes before the jump were of its size: then it is one of many.
+    fn scattered(&self, size: f32) -> bool {
+        let at = |age: usize| self.newest.back(age).unwrap_or(0.0);
+        let known = self.newest.len().saturating_sub(1);
+        (2..known).any(|age| (at(age) - at(age + 1)).abs() > ALIKE * size)
+    }
+
     /// The middle of the second differences, twice, so that one jump is not scatter.
     fn judge_scatter(&mut self, bend: f32, caution: f32, learning: bool) -> f32 {
-        if self.bends.is_full() {
-            self.bends.pop();
+        let at = usize::from(self.bent) % WINDOW;
+        if let Some(slot) = self.bends.get_mut(at) {
+            *slot = bend;
         }
-        // There is room: the oldest was taken out.
-        let _fits = self.bends.insert(0, bend);
-        if !self.bends.is_full() {
+        // Counts on to twice the window, then stays in its second half.
+        self.bent = if usize::from(self.bent) + 1 == 2 * WINDOW {
+            WINDOW as u8
+        } else {
+            self.bent + 1
+        };
+        if usize::from(self.bent) < WINDOW {
             return 0.0;
         }
-        let mut sorted = self.bends.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let size: f32 = sorted.iter().skip(WINDOW / 2 - 1).take(2).sum();
+        // Sorting is for the rare reading whose middle bends are beyond what is known.
+        let beyond = self
+            .bends
+            .iter()
+            .map(|bend| u32::from(*bend > self.scatter / 2.0));
+        let mut size = 0.0;
+        if beyond.sum::<u32>() as usize >= WINDOW / 2 {
+            let mut sorted = self.bends;
+            sorted.sort_unstable_by(f32::total_cmp);
+            size = sorted.iter().skip(WINDOW / 2 - 1).take(2).sum();
+        }
         let score = ratio(size, self.scatter * caution + SCATTER_FLOOR * self.noise);
         raise(&mut self.scatter, size, 0.5 * self.noise, learning);
         score
