@@ -322,12 +322,19 @@ pub(crate) fn check_excuses(
 
 /// Waits until a vehicle's buses have handed out so many more readings.
 pub(crate) fn wait_for_truth(vehicle: &mut Vehicle, readings: usize) -> anyhow::Result<()> {
+    // A line may be half written at this moment.
     let count = |vehicle: &Vehicle| vehicle.truth().map_or(0, |truth| truth.readings());
     let before = count(vehicle);
     let what = format!("{} hands out {readings} more readings", vehicle.device());
-    wait::until_true(&what, PATIENCE, || {
+    let waited = wait::until_true(&what, PATIENCE, || {
         vehicle.process()?.assert_running()?;
         Ok(count(vehicle) >= before + readings)
+    });
+    waited.with_context(|| {
+        let truth = vehicle.truth().map(|truth| truth.readings());
+        let status = vehicle.status();
+        let log = vehicle.process().map(|process| process.log_tail());
+        format!("had {before}, has {truth:?}; status {status:?}; log {log:?}")
     })
 }
 
