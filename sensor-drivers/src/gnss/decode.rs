@@ -1,7 +1,7 @@
 //! A recorded or piped receiver log, bytes in and epochs out.
 //!
-//! Promises: one report for each navigation epoch, in the order of the log, as soon as it is
-//! complete; NMEA, UBX and both mixed, with damaged parts; lines at the beginning that start with
+//! Promises: one report for each navigation epoch, in the order of the log, as soon as it is over (a
+//! NAV-PVT at once, sentences when the next epoch begins); NMEA, UBX and both mixed, with damaged parts; lines at the beginning that start with
 //! `#` are comments and no receiver output, whatever they quote. State is bounded by that of
 //! [`GnssFeed`]. Never: a position from a void epoch, or the one before again; a date refused for
 //! its age, because recordings are old.
@@ -60,7 +60,7 @@ impl GnssDecoder {
     #[must_use]
     pub fn with_rules(rules: EpochRules) -> Self {
         Self {
-            feed: GnssFeed::new(rules),
+            feed: GnssFeed::patient(rules),
             beginning: Beginning::LineStart,
         }
     }

@@ -7,8 +7,8 @@
 //! 3. An NMEA epoch ends with the first RMC or GGA of another time, or with a second one of the
 //!    same kind. An epoch that ends with an RMC alone counts by the RMC: some receivers send no
 //!    GGA, and status A is the receiver's own word. A GGA alone is never a fix.
-//!    GNS takes the place of a missing GGA. Where a GSA of the epoch, received before the epoch is
-//!    complete, says 2D, a height is not reported.
+//!    GNS takes the place of a missing GGA. A GSA of the epoch, received before the epoch is
+//!    reported, has the last word on 2D and 3D; where it says 2D, a height is not reported.
 //! 4. The same epoch is never reported twice, and NAV-PVT goes before NMEA: while NAV-PVT
 //!    arrives, an NMEA epoch waits until it has ended, and is dropped when NAV-PVT covered it.
 //!    Epochs of the two languages are the same when their UTC agrees within 20 ms; an NMEA epoch
@@ -68,6 +68,8 @@ pub struct EpochTracker {
     gsa: Option<u8>,
     /// The epoch before had a GGA, so one is waited for.
     gga_expected: bool,
+    /// NMEA epochs are reported when they have ended.
+    patient: bool,
 }
 
 /// Which epoch the last NAV-PVT was of.
@@ -102,6 +104,17 @@ impl EpochTracker {
             zda_utc_ms: None,
             gsa: None,
             gga_expected: true,
+            patient: false,
+        }
+    }
+
+    /// A tracker that reports an NMEA epoch only when the next one begins, with all that was said
+    /// in it: for recordings, where nobody waits.
+    #[must_use]
+    pub fn patient(rules: EpochRules) -> Self {
+        Self {
+            patient: true,
+            ..Self::new(rules)
         }
     }
 
@@ -292,7 +305,7 @@ impl EpochTracker {
     fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
         let quality_known = epoch.gga.is_some() || epoch.gns.is_some() && !self.gga_expected;
         let complete = epoch.rmc.is_some() && quality_known;
-        if complete && !epoch.reported && !self.pvt_is_near() {
+        if complete && !epoch.reported && !self.patient && !self.pvt_is_near() {
             self.report_nmea(&epoch, sink);
             epoch.reported = true;
         }
@@ -323,8 +336,7 @@ impl EpochTracker {
             return;
         }
         self.last_reported = time.or(self.last_reported);
-        let flat = self.gsa == Some(2);
-        let outcome = judge_nmea(epoch, flat, self.rules);
+        let outcome = judge_nmea(epoch, self.gsa, self.rules);
         self.report(time, epoch.satellites(), outcome, sink);
     }
 
@@ -443,8 +455,8 @@ fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> Result<Fix, N
     })
 }
 
-/// `flat` when GSA says that the solution has two dimensions.
-fn judge_nmea(epoch: &NmeaEpoch, flat: bool, rules: EpochRules) -> Result<Fix, NoFixReason> {
+/// `gsa` is what GSA says about dimensions.
+fn judge_nmea(epoch: &NmeaEpoch, gsa: Option<u8>, rules: EpochRules) -> Result<Fix, NoFixReason> {
     let gga = epoch.gga.or(epoch.gns);
     let quality = gga.map(|gga| gga.quality);
     let Some(rmc) = epoch.rmc else {
@@ -468,12 +480,13 @@ fn judge_nmea(epoch: &NmeaEpoch, flat: bool, rules: EpochRules) -> Result<Fix, N
     let position = rmc.position.filter(|position| is_on_earth(*position));
     let (lat_1e7_deg, lon_1e7_deg) = position.ok_or(NoFixReason::InvalidPosition)?;
     // A 2D solution assumes a height; it does not measure one.
-    let height_mm = gga.and_then(|gga| gga.height_mm).filter(|_| !flat);
+    let height_mm = gga.and_then(|gga| gga.height_mm);
+    let height_mm = height_mm.filter(|_| gsa != Some(2));
     let kind = match quality {
         _ if dead_reckoning => FixKind::DeadReckoning,
         Some(4) => FixKind::RtkFixed,
         Some(5) => FixKind::RtkFloat,
-        _ if height_mm.is_some() => FixKind::ThreeD,
+        _ if height_mm.is_some() || gsa == Some(3) => FixKind::ThreeD,
         _ => FixKind::TwoD,
     };
     Ok(Fix {

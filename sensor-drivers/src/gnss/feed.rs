@@ -51,6 +51,15 @@ impl GnssFeed {
         }
     }
 
+    /// The same for a recording; see [`EpochTracker::patient`].
+    #[must_use]
+    pub fn patient(rules: EpochRules) -> Self {
+        Self {
+            tracker: EpochTracker::patient(rules),
+            ..Self::new(rules)
+        }
+    }
+
     /// Takes the next bytes. `lag_ms` bounds how long they may have waited since their epoch;
     /// without a bound no time is reported.
     pub fn hear(&mut self, bytes: &[u8], lag_ms: Option<u32>, sink: &mut dyn FnMut(GnssEvent)) {

@@ -58,9 +58,9 @@ impl fmt::Display for EpochTime {
 pub enum FixKind {
     /// Dead reckoning alone; only reported when the driver was told to accept it.
     DeadReckoning,
-    /// Satellites, without a height. From NMEA: no height was given.
+    /// Satellites, without a height. From NMEA: GSA says so, or neither it nor a height was given.
     TwoD,
-    /// Satellites, with a height.
+    /// Satellites, with a height, which RMC alone does not give.
     ThreeD,
     /// Satellites and dead reckoning together.
     GnssDeadReckoning,

@@ -546,3 +546,38 @@ fn a_jump_no_vehicle_can_make_is_flagged_and_reported_in_both_languages() {
     heard.nmea(&[&rmc(12, 'A', 'A'), &gga(12, 1), &far, &gga(13, 1)]);
     assert_eq!(speeds(&heard), [None, Some(111_320_000)]);
 }
+
+#[test]
+fn gsa_has_the_last_word_on_dimensions_and_a_patient_tracker_hears_it_behind_the_others() {
+    let gsa = |mode: u8| std::format!("GPGSA,A,{mode},20,16,09,,,,,,,,,,1.64,0.98,1.31");
+    let kinds = |mut tracker: EpochTracker| {
+        let mut kinds = Vec::new();
+        let mut sink = |event| {
+            if let GnssEvent::Fix(fix) = event {
+                kinds.push(fix.kind);
+            }
+        };
+        for (second, mode) in [(1, 3), (2, 3), (3, 2), (4, 2)] {
+            for body in [&rmc(second, 'A', 'A'), &gga(second, 1), &gsa(mode)] {
+                let body = body.as_bytes();
+                tracker.hear(&Frame::Nmea { body }, None, &mut sink);
+            }
+        }
+        tracker.finish(&mut sink);
+        kinds
+    };
+    let (two, three) = (FixKind::TwoD, FixKind::ThreeD);
+    assert_eq!(
+        kinds(EpochTracker::patient(RULES)),
+        [three, three, two, two]
+    );
+    // One that does not wait has reported the epoch before its GSA comes.
+    assert_eq!(kinds(EpochTracker::new(RULES)), [three; 4]);
+    // An RMC alone has no height, but a GSA beside it tells.
+    let mut heard = Heard::new(RULES);
+    heard.nmea(&[&gsa(3), &rmc(5, 'A', 'A'), &rmc(6, 'A', 'A')]);
+    let Some(GnssEvent::Fix(fix)) = heard.events.first() else {
+        panic!("no fix")
+    };
+    assert_eq!((fix.kind, fix.height_mm), (three, None));
+}
