@@ -9,6 +9,12 @@
 
 use crate::gnss::utc::{DAY_MS, Date};
 
+mod fields;
+use fields::{
+    Decimal, Fields, course_1e5_deg, date, digits, dop_x100, knots_to_mm_s, position,
+    time_of_day_ms,
+};
+
 /// A decoded sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sentence {
@@ -103,7 +109,7 @@ impl Rmc {
 /// Decodes the text between `$` and `*`.
 #[must_use]
 pub fn parse(body: &[u8]) -> Sentence {
-    let mut fields = Fields { rest: Some(body) };
+    let mut fields = Fields::new(body);
     let sentence = match fields.next() {
         // The first two letters are the talker; P is proprietary.
         [first, _, kind @ ..] if *first != b'P' => match kind {
@@ -117,27 +123,6 @@ pub fn parse(body: &[u8]) -> Sentence {
         _ => Some(Sentence::Other),
     };
     sentence.unwrap_or(Sentence::Malformed)
-}
-
-/// The comma-separated fields; past the end they are empty.
-struct Fields<'a> {
-    rest: Option<&'a [u8]>,
-}
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> &'a [u8] {
-        let Some(rest) = self.rest else { return &[] };
-        match rest.iter().position(|byte| *byte == b',') {
-            Some(comma) => {
-                self.rest = rest.get(comma + 1..);
-                rest.get(..comma).unwrap_or_default()
-            }
-            None => {
-                self.rest = None;
-                rest
-            }
-        }
-    }
 }
 
 fn rmc(fields: &mut Fields<'_>) -> Option<Rmc> {
@@ -261,165 +246,6 @@ fn zda(fields: &mut Fields<'_>) -> Option<Zda> {
     };
     let date = date();
     Some(Zda { tod_ms, date })
-}
-
-fn dop_x100(field: &[u8]) -> Option<u16> {
-    let dop = Decimal::parse(field)?.times(100, 1)?;
-    u16::try_from(dop).ok()
-}
-
-/// `Some(None)` for an empty field, `None` for a malformed one.
-fn time_of_day_ms(field: &[u8]) -> Option<Option<u32>> {
-    if field.is_empty() {
-        return Some(None);
-    }
-    let (whole, fraction) = field.split_at_checked(6)?;
-    let [hour, minute, second] = three_pairs(whole)?;
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let ms = match fraction {
-        [] => 0,
-        [b'.', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            let place =
-                |index, weight| u32::from(digits.get(index).map_or(0, |d| d - b'0')) * weight;
-            place(0, 100) + place(1, 10) + place(2, 1)
-        }
-        _ => return None,
-    };
-    Some(Some(((hour * 60 + minute) * 60 + second) * 1000 + ms))
-}
-
-fn date(field: &[u8]) -> Option<Date> {
-    let [day, month, year] = three_pairs(field)?;
-    let century = if year >= 80 { 1900 } else { 2000 };
-    Date::new(
-        u16::try_from(century + year).ok()?,
-        u8::try_from(month).ok()?,
-        u8::try_from(day).ok()?,
-    )
-}
-
-fn three_pairs(field: &[u8]) -> Option<[u32; 3]> {
-    let [a, b, c, d, e, f] = field else {
-        return None;
-    };
-    Some([digits(&[*a, *b])?, digits(&[*c, *d])?, digits(&[*e, *f])?])
-}
-
-/// Up to nine decimal digits.
-fn digits(field: &[u8]) -> Option<u32> {
-    if field.is_empty() || field.len() > 9 || !field.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(
-        field
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')),
-    )
-}
-
-fn position(fields: &mut Fields<'_>) -> Option<(i32, i32)> {
-    let lat = coordinate(fields.next(), 90);
-    let north = fields.next();
-    let lon = coordinate(fields.next(), 180);
-    let east = fields.next();
-    let lat = match north {
-        b"N" => lat?,
-        b"S" => -lat?,
-        _ => return None,
-    };
-    match east {
-        b"E" => Some((lat, lon?)),
-        b"W" => Some((lat, -lon?)),
-        _ => None,
-    }
-}
-
-/// `dddmm.mmmm` in 1e-7 degree.
-fn coordinate(field: &[u8], limit_deg: u64) -> Option<i32> {
-    let value = Decimal::parse(field).filter(|value| !value.negative)?;
-    let unit = value.unit();
-    let degrees = value.mantissa / (unit * 100);
-    let minutes = value.mantissa % (unit * 100);
-    if minutes >= unit * 60 {
-        return None;
-    }
-    let scaled = degrees * 10_000_000 + divide_rounded(minutes * 10_000_000, unit * 60);
-    i32::try_from(scaled)
-        .ok()
-        .filter(|_| scaled <= limit_deg * 10_000_000)
-}
-
-/// One knot is 1852 m/h, that is 4630/9 mm/s.
-fn knots_to_mm_s(field: &[u8]) -> Option<i32> {
-    Decimal::parse(field)
-        .filter(|speed| !speed.negative)?
-        .times(4630, 9)
-}
-
-fn course_1e5_deg(field: &[u8]) -> Option<i32> {
-    let course = Decimal::parse(field)
-        .filter(|course| !course.negative)?
-        .times(100_000, 1)?;
-    (course <= 36_000_000).then_some(course)
-}
-
-/// A decimal number with at most seven digits before and seven after the point.
-struct Decimal {
-    negative: bool,
-    mantissa: u64,
-    places: u32,
-}
-
-impl Decimal {
-    fn parse(field: &[u8]) -> Option<Self> {
-        let (negative, field) = match field {
-            [b'-', rest @ ..] => (true, rest),
-            _ => (false, field),
-        };
-        let point = field.iter().position(|byte| *byte == b'.');
-        let (whole, fraction) = match point {
-            Some(point) => (field.get(..point)?, field.get(point + 1..)?),
-            None => (field, &[][..]),
-        };
-        if whole.len() + fraction.len() == 0 || whole.len() > 7 {
-            return None;
-        }
-        // Places beyond the seventh are far below every unit here.
-        if !fraction.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let fraction = fraction.get(..fraction.len().min(7))?;
-        let mut mantissa = 0;
-        for digit in whole.iter().chain(fraction) {
-            if !digit.is_ascii_digit() {
-                return None;
-            }
-            mantissa = mantissa * 10 + u64::from(digit - b'0');
-        }
-        Some(Self {
-            negative,
-            mantissa,
-            places: u32::try_from(fraction.len()).ok()?,
-        })
-    }
-
-    fn unit(&self) -> u64 {
-        10u64.pow(self.places)
-    }
-
-    /// The value times `factor / divisor`, rounded.
-    fn times(&self, factor: u64, divisor: u64) -> Option<i32> {
-        let scaled = divide_rounded(self.mantissa * factor, self.unit() * divisor);
-        let scaled = i32::try_from(scaled).ok()?;
-        Some(if self.negative { -scaled } else { scaled })
-    }
-}
-
-/// Rounds to nearest, halves up; the sign is applied afterwards, so halves go away from zero.
-fn divide_rounded(dividend: u64, divisor: u64) -> u64 {
-    (dividend + divisor / 2) / divisor
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! UBX messages: decoding NAV-PVT and ACK, writing the configuration messages.
+//! UBX messages: decoding NAV-PVT and ACK, and writing the configuration messages ([`Message`]).
 //!
 //! Promises: pure, integers only; a payload that is too short is `None`. Never: a decision about
 //! validity (that is `gnss::epoch`), nor a message that would fit only by truncation.
@@ -9,7 +9,10 @@
 
 use crate::gnss::utc::{DAY_MS, Date};
 
+mod message;
 pub mod status;
+
+pub use message::{MESSAGE_LEN_MAX, Message};
 
 /// Class of NAV-PVT.
 pub const CLASS_NAV: u8 = 0x01;
@@ -41,6 +44,7 @@ pub const KEY_RATE_NAV: u32 = 0x3021_0002;
 
 /// The Fletcher checksum over class, identifier, length and payload.
 #[must_use]
+#[inline]
 pub fn checksum(bytes: &[u8]) -> [u8; 2] {
     // Eight bytes at once: each counts once for `a`, and for `b` as often as sums follow it.
     // Modulo 2^32 the last eight bits are those of the byte-wise sums.
@@ -147,6 +151,7 @@ impl NavPvt {
 
     /// Decodes a payload; `None` when it is too short.
     #[must_use]
+    #[inline]
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::LEN_MIN] = payload.first_chunk()?;
         let [valid, fix_type, flags, satellites] = [
@@ -207,119 +212,6 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 
 fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
     Some(i32::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
-}
-
-/// The longest message this crate writes.
-pub const MESSAGE_LEN_MAX: usize = 64;
-
-/// A complete message, ready for the bus.
-#[derive(Debug, Clone, Copy)]
-pub struct Message {
-    bytes: [u8; MESSAGE_LEN_MAX],
-    len: usize,
-}
-
-impl Message {
-    /// A message of `class` and `id` around `payload` parts; `None` when it is too long.
-    #[must_use]
-    pub fn new(class: u8, id: u8, parts: &[&[u8]]) -> Option<Self> {
-        let payload_len = u16::try_from(parts.iter().map(|part| part.len()).sum::<usize>()).ok()?;
-        let [len_low, len_high] = payload_len.to_le_bytes();
-        let mut message = Self {
-            bytes: [0; MESSAGE_LEN_MAX],
-            len: 0,
-        };
-        message.append(&[0xb5, 0x62, class, id, len_low, len_high])?;
-        for part in parts {
-            message.append(part)?;
-        }
-        let sums = checksum(message.as_bytes().get(2..)?);
-        message.append(&sums)?;
-        Some(message)
-    }
-
-    /// The bytes, from the first sync byte to the checksum.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    /// CFG-VALSET into RAM of one key for each value, whose size the key itself states.
-    #[must_use]
-    pub fn cfg_valset(items: &[(u32, u16)]) -> Option<Self> {
-        // Version 0, layer RAM: a configuration that outlives a power cut would outlive the
-        // gateway, too, and surprise whoever uses the receiver next.
-        let mut payload = Self {
-            bytes: [0; MESSAGE_LEN_MAX],
-            len: 0,
-        };
-        payload.append(&[0, 1, 0, 0])?;
-        for (key, value) in items {
-            payload.append(&key.to_le_bytes())?;
-            let [low, high] = value.to_le_bytes();
-            match key >> 28 {
-                1 | 2 if high == 0 => payload.append(&[low])?,
-                3 => payload.append(&[low, high])?,
-                _ => return None,
-            }
-        }
-        Self::new(CLASS_CFG, ID_CFG_VALSET, &[payload.as_bytes()])
-    }
-
-    /// CFG-PRT for the I2C port: own address, UBX and NMEA in, and the given protocols out.
-    #[must_use]
-    pub fn cfg_prt_i2c(address: u8, nmea_out: bool) -> Option<Self> {
-        let out = if nmea_out { 3 } else { 1 };
-        let payload = [
-            0,
-            0,
-            0,
-            0,
-            address << 1,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            3,
-            0,
-            out,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ];
-        Self::new(CLASS_CFG, ID_CFG_PRT, &[&payload])
-    }
-
-    /// CFG-MSG: NAV-PVT with every epoch on the port this message arrives at.
-    #[must_use]
-    pub fn cfg_msg_nav_pvt() -> Option<Self> {
-        Self::cfg_msg(CLASS_NAV, ID_NAV_PVT, 1)
-    }
-
-    /// CFG-MSG: a message with each `every_epochs`-th epoch on the port this message arrives at.
-    #[must_use]
-    pub fn cfg_msg(class: u8, id: u8, every_epochs: u8) -> Option<Self> {
-        Self::new(CLASS_CFG, ID_CFG_MSG, &[&[class, id, every_epochs]])
-    }
-
-    /// CFG-RATE: one navigation solution every `period_ms`, aligned to GPS time.
-    #[must_use]
-    pub fn cfg_rate(period_ms: u16) -> Option<Self> {
-        let payload = [period_ms.to_le_bytes(), [1, 0], [1, 0]];
-        Self::new(CLASS_CFG, ID_CFG_RATE, &[payload.as_flattened()])
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len + bytes.len();
-        self.bytes.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
-        Some(())
-    }
 }
 
 #[cfg(test)]

@@ -25,12 +25,13 @@
 use super::gate::Place;
 use super::stream::Frame;
 use super::utc::DAY_MS;
-use super::{
-    EpochReport, EpochTime, Fix, FixKind, GnssEvent, GnssTime, GnssTimeSource, NoFixReason, Said,
-};
+use super::{EpochReport, EpochTime, Fix, GnssEvent, GnssTime, GnssTimeSource, NoFixReason, Said};
 use crate::nmea::{self, Gga, Rmc, Sentence};
 use crate::ubx::status::NavTimeLs;
 use crate::ubx::{self, NavPvt};
+
+mod judge;
+use judge::{NmeaEpoch, judge_nmea, judge_pvt};
 
 /// NMEA cuts what UBX rounds, so their times of one epoch differ by a few milliseconds.
 const SAME_EPOCH_MS: i64 = 20;
@@ -79,13 +80,54 @@ struct PvtTime {
     utc_ms: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct NmeaEpoch {
-    tod_ms: Option<u32>,
-    rmc: Option<Rmc>,
-    gga: Option<Gga>,
-    gns: Option<Gga>,
-    reported: bool,
+/// Who is told; without the report in between where nobody wants it.
+trait Listener {
+    fn epoch(
+        &mut self,
+        epoch: Option<EpochTime>,
+        satellites: Option<u8>,
+        outcome: Result<Fix, NoFixReason>,
+    );
+
+    fn time(&mut self, time: GnssTime);
+}
+
+struct Events<'a>(&'a mut dyn FnMut(GnssEvent));
+
+impl Listener for Events<'_> {
+    fn epoch(
+        &mut self,
+        _epoch: Option<EpochTime>,
+        _satellites: Option<u8>,
+        outcome: Result<Fix, NoFixReason>,
+    ) {
+        (self.0)(outcome.map_or_else(GnssEvent::NoFix, GnssEvent::Fix));
+    }
+
+    fn time(&mut self, time: GnssTime) {
+        (self.0)(GnssEvent::Time(time));
+    }
+}
+
+struct Whole<'a>(&'a mut dyn FnMut(Said));
+
+impl Listener for Whole<'_> {
+    fn epoch(
+        &mut self,
+        epoch: Option<EpochTime>,
+        satellites: Option<u8>,
+        outcome: Result<Fix, NoFixReason>,
+    ) {
+        (self.0)(Said::Epoch(EpochReport {
+            epoch,
+            satellites,
+            outcome,
+        }));
+    }
+
+    fn time(&mut self, time: GnssTime) {
+        (self.0)(Said::Time(time));
+    }
 }
 
 impl EpochTracker {
@@ -126,7 +168,7 @@ impl EpochTracker {
         lag_ms: Option<u32>,
         sink: &mut dyn FnMut(GnssEvent),
     ) {
-        self.hear_whole(frame, lag_ms, &mut |said| sink(said.into()));
+        self.listen(frame, lag_ms, &mut Events(sink));
     }
 
     /// The same with all that is known of an epoch, whether it has a fix or not.
@@ -134,8 +176,12 @@ impl EpochTracker {
         &mut self,
         frame: &Frame<'_>,
         lag_ms: Option<u32>,
-        sink: &mut (impl FnMut(Said) + ?Sized),
+        sink: &mut dyn FnMut(Said),
     ) {
+        self.listen(frame, lag_ms, &mut Whole(sink));
+    }
+
+    fn listen(&mut self, frame: &Frame<'_>, lag_ms: Option<u32>, sink: &mut impl Listener) {
         match frame {
             Frame::Ubx {
                 class: ubx::CLASS_NAV,
@@ -171,11 +217,15 @@ impl EpochTracker {
 
     /// Ends the open NMEA epoch: the stream is over.
     pub fn finish(&mut self, sink: &mut dyn FnMut(GnssEvent)) {
-        self.finish_whole(&mut |said| sink(said.into()));
+        self.end(&mut Events(sink));
     }
 
     /// The same with all that is known of the epoch.
-    pub fn finish_whole(&mut self, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    pub fn finish_whole(&mut self, sink: &mut dyn FnMut(Said)) {
+        self.end(&mut Whole(sink));
+    }
+
+    fn end(&mut self, sink: &mut impl Listener) {
         if let Some(epoch) = self.open.take() {
             self.close(epoch, sink);
         }
@@ -189,7 +239,7 @@ impl EpochTracker {
         self.gsa = None;
     }
 
-    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn hear_pvt(&mut self, pvt: &NavPvt, lag: Option<u32>, sink: &mut impl Listener) {
         if self
             .last_pvt
             .is_some_and(|last| last.itow_ms == pvt.itow_ms)
@@ -205,7 +255,7 @@ impl EpochTracker {
         // NAV-PVT before, and reported first, because it is older.
         match (self.open, pvt.utc_ms) {
             (Some(open), Some(utc_ms)) if open.is_at(utc_ms) => self.open = None,
-            (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.finish_whole(sink),
+            (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.end(sink),
             _ => {}
         }
         self.last_pvt = Some(PvtTime {
@@ -240,7 +290,7 @@ impl EpochTracker {
         }
     }
 
-    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn hear_rmc(&mut self, rmc: Rmc, lag_ms: Option<u32>, sink: &mut impl Listener) {
         let mut epoch = self.open_at(rmc.tod_ms, |open| open.rmc.is_none(), sink);
         epoch.rmc = Some(rmc);
         if let (true, Some(lag_ms), Some(utc_ms)) = (rmc.active, lag_ms, rmc.utc_ms())
@@ -253,13 +303,13 @@ impl EpochTracker {
         self.keep(epoch, sink);
     }
 
-    fn hear_gga(&mut self, gga: Gga, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn hear_gga(&mut self, gga: Gga, sink: &mut impl Listener) {
         let mut epoch = self.open_at(gga.tod_ms, |open| open.gga.is_none(), sink);
         epoch.gga = Some(gga);
         self.keep(epoch, sink);
     }
 
-    fn hear_gns(&mut self, gns: Gga, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn hear_gns(&mut self, gns: Gga, sink: &mut impl Listener) {
         let mut epoch = self.open_at(gns.tod_ms, |open| open.gns.is_none(), sink);
         epoch.gns = Some(gns);
         self.keep(epoch, sink);
@@ -283,7 +333,7 @@ impl EpochTracker {
         &mut self,
         tod_ms: Option<u32>,
         has_room: impl Fn(&NmeaEpoch) -> bool,
-        sink: &mut (impl FnMut(Said) + ?Sized),
+        sink: &mut impl Listener,
     ) -> NmeaEpoch {
         match self.open.take() {
             Some(open) if open.tod_ms == tod_ms && has_room(&open) => open,
@@ -302,7 +352,7 @@ impl EpochTracker {
         }
     }
 
-    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut impl Listener) {
         let quality_known = epoch.gga.is_some() || epoch.gns.is_some() && !self.gga_expected;
         let complete = epoch.rmc.is_some() && quality_known;
         if complete && !epoch.reported && !self.patient && !self.pvt_is_near() {
@@ -312,7 +362,7 @@ impl EpochTracker {
         self.open = Some(epoch);
     }
 
-    fn close(&mut self, epoch: NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn close(&mut self, epoch: NmeaEpoch, sink: &mut impl Listener) {
         let covered = self.pvt_is_near()
             && match (epoch.tod_ms, self.last_pvt.and_then(|pvt| pvt.utc_ms)) {
                 (Some(_), Some(utc_ms)) => epoch.is_at(utc_ms),
@@ -330,7 +380,7 @@ impl EpochTracker {
         self.epochs_since_pvt < PVT_PATIENCE_EPOCHS
     }
 
-    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut (impl FnMut(Said) + ?Sized)) {
+    fn report_nmea(&mut self, epoch: &NmeaEpoch, sink: &mut impl Listener) {
         let time = epoch.time();
         if time.is_some_and(|time| self.was_reported(time)) {
             return;
@@ -345,18 +395,14 @@ impl EpochTracker {
         epoch: Option<EpochTime>,
         satellites: Option<u8>,
         mut outcome: Result<Fix, NoFixReason>,
-        sink: &mut (impl FnMut(Said) + ?Sized),
+        sink: &mut impl Listener,
     ) {
         if let Ok(fix) = &mut outcome {
             let place = Place::of(fix);
             let before = self.last_place.replace(place);
             fix.implied_speed_mm_s = before.and_then(|before| before.speed_to_mm_s(&place));
         }
-        sink(Said::Epoch(EpochReport {
-            epoch,
-            satellites,
-            outcome,
-        }));
+        sink.epoch(epoch, satellites, outcome);
     }
 
     fn was_reported(&self, epoch: EpochTime) -> bool {
@@ -369,33 +415,15 @@ impl EpochTracker {
         utc_ms: i64,
         accuracy_ms: u32,
         source: GnssTimeSource,
-        sink: &mut (impl FnMut(Said) + ?Sized),
+        sink: &mut impl Listener,
     ) {
         if utc_ms >= self.rules.not_before_utc_ms {
-            sink(Said::Time(GnssTime {
+            sink.time(GnssTime {
                 utc_ms,
                 accuracy_ms,
                 source,
-            }));
+            });
         }
-    }
-}
-
-impl NmeaEpoch {
-    fn time(&self) -> Option<EpochTime> {
-        match self.rmc.and_then(|rmc| rmc.utc_ms()) {
-            Some(utc_ms) => Some(EpochTime::Utc { utc_ms }),
-            None => self.tod_ms.map(|tod_ms| EpochTime::TimeOfDay { tod_ms }),
-        }
-    }
-
-    fn satellites(&self) -> Option<u8> {
-        self.gga.or(self.gns)?.satellites
-    }
-
-    fn is_at(&self, utc_ms: i64) -> bool {
-        self.tod_ms
-            .is_some_and(|tod_ms| same_time_of_day(i64::from(tod_ms), utc_ms))
     }
 }
 
@@ -417,99 +445,6 @@ fn same_epoch(a: EpochTime, b: EpochTime) -> bool {
 fn same_time_of_day(a_ms: i64, b_ms: i64) -> bool {
     let apart = (a_ms - b_ms).rem_euclid(DAY_MS);
     apart.min(DAY_MS - apart) <= SAME_EPOCH_MS
-}
-
-fn judge_pvt(pvt: &NavPvt, epoch: EpochTime, rules: EpochRules) -> Result<Fix, NoFixReason> {
-    let kind = match (pvt.fix_type, pvt.fix_ok, pvt.carrier_solution) {
-        (0, _, _) => Err(NoFixReason::Searching),
-        (5, _, _) => Err(NoFixReason::TimeOnly),
-        (1..=4, false, _) => Err(NoFixReason::NotTrusted),
-        (1, true, _) if !rules.accept_dead_reckoning => Err(NoFixReason::DeadReckoning),
-        (1, true, _) => Ok(FixKind::DeadReckoning),
-        (2..=4, true, 2) => Ok(FixKind::RtkFixed),
-        (2..=4, true, 1) => Ok(FixKind::RtkFloat),
-        (2, true, _) => Ok(FixKind::TwoD),
-        (3, true, _) => Ok(FixKind::ThreeD),
-        (4, true, _) => Ok(FixKind::GnssDeadReckoning),
-        _ => Err(NoFixReason::Searching),
-    };
-    let position = (pvt.lat_1e7_deg, pvt.lon_1e7_deg);
-    let kind = kind?;
-    if pvt.invalid_llh || !is_on_earth(position) {
-        return Err(NoFixReason::InvalidPosition);
-    }
-    Ok(Fix {
-        epoch,
-        lat_1e7_deg: pvt.lat_1e7_deg,
-        lon_1e7_deg: pvt.lon_1e7_deg,
-        // A 2D solution assumes a height; it does not measure one.
-        height_mm: (kind != FixKind::TwoD).then_some(pvt.height_msl_mm),
-        speed_mm_s: Some(pvt.speed_mm_s),
-        course_1e5_deg: Some(pvt.course_1e5_deg.rem_euclid(36_000_000)),
-        h_acc_mm: Some(pvt.h_acc_mm),
-        satellites: Some(pvt.satellites),
-        pdop_x100: Some(pvt.pdop_x100),
-        hdop_x100: None,
-        kind,
-        implied_speed_mm_s: None,
-    })
-}
-
-/// `gsa` is what GSA says about dimensions.
-fn judge_nmea(epoch: &NmeaEpoch, gsa: Option<u8>, rules: EpochRules) -> Result<Fix, NoFixReason> {
-    let gga = epoch.gga.or(epoch.gns);
-    let quality = gga.map(|gga| gga.quality);
-    let Some(rmc) = epoch.rmc else {
-        let silent = quality == Some(0);
-        return Err(if silent {
-            NoFixReason::Searching
-        } else {
-            NoFixReason::Incomplete
-        });
-    };
-    if !rmc.active || quality == Some(0) || rmc.mode == Some(b'N') {
-        return Err(NoFixReason::Searching);
-    }
-    if matches!(quality, Some(7 | 8)) || matches!(rmc.mode, Some(b'M' | b'S')) {
-        return Err(NoFixReason::NotMeasured);
-    }
-    let dead_reckoning = quality == Some(6) || rmc.mode == Some(b'E');
-    if dead_reckoning && !rules.accept_dead_reckoning {
-        return Err(NoFixReason::DeadReckoning);
-    }
-    let position = rmc.position.filter(|position| is_on_earth(*position));
-    let (lat_1e7_deg, lon_1e7_deg) = position.ok_or(NoFixReason::InvalidPosition)?;
-    // A 2D solution assumes a height; it does not measure one.
-    let height_mm = gga.and_then(|gga| gga.height_mm);
-    let height_mm = height_mm.filter(|_| gsa != Some(2));
-    let kind = match quality {
-        _ if dead_reckoning => FixKind::DeadReckoning,
-        Some(4) => FixKind::RtkFixed,
-        Some(5) => FixKind::RtkFloat,
-        _ if height_mm.is_some() || gsa == Some(3) => FixKind::ThreeD,
-        _ => FixKind::TwoD,
-    };
-    Ok(Fix {
-        epoch: epoch.time().ok_or(NoFixReason::InvalidPosition)?,
-        lat_1e7_deg,
-        lon_1e7_deg,
-        height_mm,
-        speed_mm_s: rmc.speed_mm_s,
-        course_1e5_deg: rmc.course_1e5_deg,
-        h_acc_mm: None,
-        satellites: epoch.satellites(),
-        pdop_x100: None,
-        hdop_x100: gga.and_then(|gga| gga.hdop_x100),
-        kind,
-        implied_speed_mm_s: None,
-    })
-}
-
-/// Exactly (0, 0) is what an empty structure looks like; no vehicle is there.
-fn is_on_earth((lat_1e7_deg, lon_1e7_deg): (i32, i32)) -> bool {
-    (lat_1e7_deg, lon_1e7_deg) != (0, 0)
-        && (-900_000_000..=900_000_000).contains(&lat_1e7_deg)
-        && (-1_800_000_000..=1_800_000_000).contains(&lon_1e7_deg)
 }
 
 #[cfg(test)]

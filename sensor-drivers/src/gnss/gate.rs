@@ -27,6 +27,7 @@ pub struct Place {
 impl Place {
     /// That of a fix.
     #[must_use]
+    #[inline]
     pub fn of(fix: &Fix) -> Self {
         Self {
             epoch: fix.epoch,
@@ -38,6 +39,7 @@ impl Place {
 
     /// The speed from here to `next`, when it is above what a vehicle does.
     #[must_use]
+    #[inline]
     pub fn speed_to_mm_s(&self, next: &Self) -> Option<u32> {
         implied_speed_mm_s(self, next)
     }
@@ -48,6 +50,7 @@ impl Place {
     }
 }
 
+#[inline]
 fn implied_speed_mm_s(before: &Place, fix: &Place) -> Option<u32> {
     let elapsed_ms = elapsed_ms(before.epoch, fix.epoch)?;
     let (north_cm, east_cm) = sides_at_equator_cm(before, fix);

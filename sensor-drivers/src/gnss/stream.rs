@@ -109,26 +109,40 @@ impl StreamSplitter {
     }
 
     /// Takes the next bytes of the stream and hands out each frame that they complete.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(Frame<'_>)) {
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut (impl FnMut(Frame<'_>) + ?Sized)) {
         while !bytes.is_empty() {
-            let room = FRAME_LEN_MAX - self.len;
-            let (taken, rest) = bytes.split_at(room.min(bytes.len()));
-            if let Some(free) = self.buffer.get_mut(self.len..self.len + taken.len()) {
-                free.copy_from_slice(taken);
-                self.len += taken.len();
+            if self.len == 0 {
+                // Frames that are whole are handed out from where they are.
+                let done = scan(bytes, self.knows_ubx, &mut self.counts, sink);
+                self.keep(bytes.get(done..).unwrap_or_default());
+                return;
             }
-            bytes = rest;
-            self.scan(0, sink);
+            let before = self.len;
+            let (taken, rest) = bytes.split_at(bytes.len().min(FRAME_LEN_MAX - before));
+            self.keep(taken);
+            let done = self.scan(0, sink);
+            match done.checked_sub(before) {
+                // All that was held back is done with; the rest needs no buffer.
+                Some(of_these) => {
+                    self.len = 0;
+                    bytes = bytes.get(of_these..).unwrap_or_default();
+                }
+                None => {
+                    self.drop_first(done);
+                    bytes = rest;
+                }
+            }
         }
     }
 
     /// Gives up the unfinished frame, if there is one, and searches inside it. For a stream that
     /// has gone quiet: what was taken for a start marker may have been noise, and frames may be
     /// waiting behind it.
-    pub fn give_up_unfinished(&mut self, sink: &mut dyn FnMut(Frame<'_>)) {
+    pub fn give_up_unfinished(&mut self, sink: &mut (impl FnMut(Frame<'_>) + ?Sized)) {
         if self.len > 0 {
             self.counts.junk_bytes = self.counts.junk_bytes.saturating_add(1);
-            self.scan(1, sink);
+            let done = self.scan(1, sink);
+            self.drop_first(done);
         }
     }
 
@@ -149,46 +163,67 @@ impl StreamSplitter {
         self.counts
     }
 
-    fn scan(&mut self, from: usize, sink: &mut dyn FnMut(Frame<'_>)) {
-        let mut start = from;
-        let Self {
-            buffer,
-            len,
-            knows_ubx,
-            counts,
-        } = self;
-        while let Some(rest) = buffer.get(start..*len).filter(|rest| !rest.is_empty()) {
-            match classify(rest, *knows_ubx) {
-                Candidate::Nmea(frame_len) => {
-                    counts.nmea = counts.nmea.saturating_add(1);
-                    if let Some(body) = rest.get(1..frame_len - 3) {
-                        sink(Frame::Nmea { body });
-                    }
-                    start += frame_len;
+    /// Looks through what is held back, from `from` on; up to where it is done with.
+    fn scan(&mut self, from: usize, sink: &mut (impl FnMut(Frame<'_>) + ?Sized)) -> usize {
+        let held = self.buffer.get(from..self.len).unwrap_or_default();
+        from + scan(held, self.knows_ubx, &mut self.counts, sink)
+    }
+
+    /// Holds bytes back; what does not fit is no part of an unfinished frame.
+    fn keep(&mut self, bytes: &[u8]) {
+        let bytes = bytes.get(..FRAME_LEN_MAX - self.len).unwrap_or(bytes);
+        if let Some(free) = self.buffer.get_mut(self.len..self.len + bytes.len()) {
+            free.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        let count = count.min(self.len);
+        self.buffer.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+}
+
+/// Hands out what is whole in `bytes`; up to where it is done with. An unfinished frame is behind
+/// that, and never longer than [`FRAME_LEN_MAX`].
+fn scan(
+    bytes: &[u8],
+    knows_ubx: bool,
+    counts: &mut StreamCounts,
+    sink: &mut (impl FnMut(Frame<'_>) + ?Sized),
+) -> usize {
+    let mut start = 0;
+    while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+        match classify(rest, knows_ubx) {
+            Candidate::Nmea(frame_len) => {
+                counts.nmea = counts.nmea.saturating_add(1);
+                if let Some(body) = rest.get(1..frame_len - 3) {
+                    sink(Frame::Nmea { body });
                 }
-                Candidate::Ubx(frame_len) => {
-                    counts.ubx = counts.ubx.saturating_add(1);
-                    if let [_, _, class, id, _, _, tail @ ..] = rest
-                        && let Some(payload) = tail.get(..frame_len - UBX_OVERHEAD)
-                    {
-                        sink(Frame::Ubx {
-                            class: *class,
-                            id: *id,
-                            payload,
-                        });
-                    }
-                    start += frame_len;
+                start += frame_len;
+            }
+            Candidate::Ubx(frame_len) => {
+                counts.ubx = counts.ubx.saturating_add(1);
+                if let [_, _, class, id, _, _, tail @ ..] = rest
+                    && let Some(payload) = tail.get(..frame_len - UBX_OVERHEAD)
+                {
+                    sink(Frame::Ubx {
+                        class: *class,
+                        id: *id,
+                        payload,
+                    });
                 }
-                Candidate::Unfinished => break,
-                other => {
-                    counts.skip(rest.first().copied(), &other);
-                    start += 1;
-                }
+                start += frame_len;
+            }
+            Candidate::Unfinished => break,
+            other => {
+                counts.skip(rest.first().copied(), &other);
+                start += 1;
             }
         }
-        buffer.copy_within(start.min(*len)..*len, 0);
-        *len -= start.min(*len);
     }
+    start
 }
 
 impl StreamCounts {

@@ -22,6 +22,7 @@ pub struct Date {
 impl Date {
     /// A date that exists in the calendar.
     #[must_use]
+    #[inline]
     pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let valid = (1..=9999).contains(&year) && (1..=days_in_month(year, month)).contains(&day);
         valid.then_some(Self { year, month, day })
@@ -29,6 +30,7 @@ impl Date {
 
     /// Days since 1970-01-01.
     #[must_use]
+    #[inline]
     pub fn days(self) -> i64 {
         // Years start in March, so that the leap day is the last of its year.
         let before_march = i64::from(self.month < 3);

@@ -3,7 +3,7 @@ use super::*;
 use crate::error::BusClass;
 use crate::gnss::NoFixReason;
 use crate::transcript::{Step, Transcript, no_ack, read, write, write_read};
-use crate::ubx;
+use crate::ubx::{self, Message};
 use std::vec::Vec;
 
 const ADDRESS: u8 = 0x42;

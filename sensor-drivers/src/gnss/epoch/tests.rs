@@ -1,5 +1,6 @@
 extern crate std;
 use super::*;
+use crate::gnss::FixKind;
 use std::vec::Vec;
 
 const RULES: EpochRules = EpochRules {

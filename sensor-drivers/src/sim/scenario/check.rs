@@ -1,8 +1,9 @@
 //! From what is written to what is meant. Promises: a plan holds only values that make sense, and
 //! a refusal names the key with its place in the file. Never: a value bent into its range.
 
+use super::events;
 use super::file::{ChipFile, ReceiverFile, RouteFile, ScenarioFile, Span, ThermometerFile};
-use super::{ChipPlan, PartPlan, Receiver, SourcePlan, Thermometer, events};
+use super::plan::{ChipPlan, PartPlan, Receiver, SourcePlan, Thermometer};
 use crate::sim::Window;
 use crate::sim::log::RecordedLog;
 use crate::sim::profile::Profile;
