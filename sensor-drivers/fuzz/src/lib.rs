@@ -111,9 +111,9 @@ pub fn ddc(data: &[u8]) {
     let bus = Hostile::new(bytes);
     let mut driver = Ublox::with_config(bus, 0x42, config).unwrap_or_else(|e| panic!("{e}"));
     let mut now_ms = 0;
-    for turn in 0..20u64 {
-        now_ms += 100 + turn * 97;
-        if turn % 7 == 0 {
+    for turn in 0..8u64 {
+        now_ms += 100 + turn * 297;
+        if turn % 3 == 0 {
             let _started = driver.start(now_ms);
         }
         let mut events = 0;

@@ -1,7 +1,8 @@
 //! A recorded or piped receiver log, bytes in and epochs out.
 //!
-//! Promises: one report for each navigation epoch, in the order of the log, as soon as it is over (a
-//! NAV-PVT at once, sentences when the next epoch begins); NMEA, UBX and both mixed, with damaged parts; lines at the beginning that start with
+//! Promises: one report for each navigation epoch, in the order of the log, as soon as it is complete
+//! (NAV-PVT at once, sentences with their GSA, or when the next epoch begins); NMEA, UBX and both
+//! mixed, with damaged parts; lines at the beginning that start with
 //! `#` are comments and no receiver output, whatever they quote. State is bounded by that of
 //! [`GnssFeed`]. Never: a position from a void epoch, or the one before again; a date refused for
 //! its age, because recordings are old.
@@ -122,7 +123,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::gnss::{EpochTime, NoFixReason};
+    use crate::gnss::{EpochTime, FixKind, NoFixReason};
 
     fn sentence(body: &str) -> String {
         let sum = body.bytes().fold(0, |sum, byte| sum ^ byte);
@@ -162,6 +163,28 @@ mod tests {
             assert_eq!(reports[1].outcome, Err(NoFixReason::Searching));
             assert_eq!(reports[1].satellites, Some(7));
         }
+    }
+
+    #[test]
+    fn an_epoch_is_reported_with_its_gsa_and_without_one_when_the_next_begins() {
+        let gsa = sentence("GPGSA,A,2,20,16,09,,,,,,,,,,1.64,0.98,1.31");
+        let mut decoder = GnssDecoder::new();
+        let mut reported = Vec::new();
+        for (piece, count) in [
+            (epoch(1, 'A'), 0),
+            (gsa.clone(), 1),
+            (gsa.clone(), 1),
+            (epoch(2, 'A'), 1),
+            (epoch(3, 'A'), 2),
+            (gsa, 3),
+        ] {
+            decoder.push(piece.as_bytes(), &mut |report| {
+                reported.push(report.fix().map(|fix| fix.kind));
+            });
+            assert_eq!(reported.len(), count, "{piece}");
+        }
+        let (two, three) = (Some(FixKind::TwoD), Some(FixKind::ThreeD));
+        assert_eq!(reported, [two, three, two]);
     }
 
     #[test]

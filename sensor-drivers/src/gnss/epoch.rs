@@ -69,7 +69,7 @@ pub struct EpochTracker {
     gsa: Option<u8>,
     /// The epoch before had a GGA, so one is waited for.
     gga_expected: bool,
-    /// NMEA epochs are reported when they have ended.
+    /// GSA is waited for.
     patient: bool,
 }
 
@@ -150,8 +150,8 @@ impl EpochTracker {
         }
     }
 
-    /// A tracker that reports an NMEA epoch only when the next one begins, with all that was said
-    /// in it: for recordings, where nobody waits.
+    /// A tracker that waits for the GSA of an NMEA epoch, too, or until the next epoch begins: for
+    /// recordings, where a second does not matter.
     #[must_use]
     pub fn patient(rules: EpochRules) -> Self {
         Self {
@@ -208,6 +208,11 @@ impl EpochTracker {
                 Sentence::Gns(gns) => self.hear_gns(gns, sink),
                 Sentence::Gsa(gsa) => {
                     self.gsa = Some(gsa.mode);
+                    if self.patient
+                        && let Some(open) = self.open.take()
+                    {
+                        self.keep(open, sink);
+                    }
                 }
                 Sentence::Zda(zda) => self.zda_utc_ms = zda.utc_ms(),
                 Sentence::Other | Sentence::Malformed => {}
@@ -354,8 +359,9 @@ impl EpochTracker {
 
     fn keep(&mut self, mut epoch: NmeaEpoch, sink: &mut impl Listener) {
         let quality_known = epoch.gga.is_some() || epoch.gns.is_some() && !self.gga_expected;
-        let complete = epoch.rmc.is_some() && quality_known;
-        if complete && !epoch.reported && !self.patient && !self.pvt_is_near() {
+        let dimensions_known = self.gsa.is_some() || !self.patient;
+        let complete = epoch.rmc.is_some() && quality_known && dimensions_known;
+        if complete && !epoch.reported && !self.pvt_is_near() {
             self.report_nmea(&epoch, sink);
             epoch.reported = true;
         }
