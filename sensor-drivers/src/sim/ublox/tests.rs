@@ -170,10 +170,15 @@ fn without_a_host_for_1500_ms_the_stream_stops() {
     assert_eq!(bench.truth().len(), 8, "epochs due in seconds 2 to 9");
     let before = bench.truth().len();
     // Due at 10 s: in time. Due at 11 s and later: nobody was there. Due at 20 s: not yet heard.
-    bench.poll(20_000);
+    assert!(
+        bench.poll(20_000).late,
+        "the driver says that epochs are lost"
+    );
     assert_eq!(bench.truth().len() - before, 1);
-    bench.poll(21_000);
+    assert!(!bench.poll(21_000).late);
     assert_eq!(bench.truth().len() - before, 2);
+    // 1.5 s are still in time.
+    assert!(!bench.poll(22_500).late);
 }
 
 #[test]
@@ -197,6 +202,11 @@ fn the_buffer_keeps_the_newest_4096_bytes() {
         "{available}"
     );
     let stats = bench.poll(89_000);
+    assert!(
+        stats.full,
+        "the driver says that messages may have been dropped"
+    );
+    assert!(!bench.poll(89_500).full);
     assert_eq!(bench.truth().len(), available / burst_len);
     assert_eq!(stats.epochs as usize, available / burst_len);
 }
