@@ -231,6 +231,15 @@ impl FaultKind {
     /// The wires of a probe are open (code 1) or shorted (code 2).
     pub const WIRE: Self = Self(15);
 
+    /// A receiver about its antenna: open (1), shorted (2), well again (0). Positions go on.
+    pub const ANTENNA: Self = Self(16);
+    /// A receiver about interference: with a fix all the same (1), without (2), over (0).
+    pub const JAMMED: Self = Self(17);
+    /// A receiver about false signals: indicated (1), affirmed (2), looked at by a person (0).
+    pub const SPOOFED: Self = Self(18);
+    /// The position before this is one that no vehicle can have reached; the code is the speed, mm/s.
+    pub const JUMP: Self = Self(19);
+
     /// The name in databases and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -250,6 +259,10 @@ impl FaultKind {
             Self::SILENT => "silent",
             Self::CONFIGURATION => "configuration",
             Self::WIRE => "wire",
+            Self::ANTENNA => "antenna",
+            Self::JAMMED => "jammed",
+            Self::SPOOFED => "spoofed",
+            Self::JUMP => "jump",
             _ => "unknown",
         }
     }

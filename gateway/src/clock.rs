@@ -4,6 +4,8 @@
 //! `stamp_ms` is what readings carry: the same number on a vehicle, virtual time in a simulated world.
 //! The wall clock is looked at for time anchors alone. Never: an order taken from two different clocks.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 use sensor_drivers::sim::SimClock;
 
@@ -79,6 +81,14 @@ impl StampClock {
             Self::Boot => real_ms,
             Self::World(clock) => clock.virtual_ms(real_ms),
         }
+    }
+
+    /// How long a time of stamps lasts.
+    #[must_use]
+    pub fn real_time_of(&self, stamps_ms: u64) -> Duration {
+        let now = self.now();
+        let end_ms = self.real_ms(now.stamp_ms.saturating_add(stamps_ms));
+        Duration::from_millis(end_ms.saturating_sub(now.real_ms))
     }
 
     /// The moment of CLOCK_BOOTTIME at which a stamp is due.

@@ -38,8 +38,30 @@ const SILENT_MS_MIN: u64 = 30_000;
 const SILENT_PERIODS: u64 = 10;
 const SILENT_FAULT_MS: u64 = 150_000;
 
-/// Limits, anomaly, fault and loss.
-pub(super) const CONDITIONS_PER_SENSOR: usize = 5;
+/// Limits, anomaly, fault and loss, and what a receiver doubts.
+pub(super) const CONDITIONS_PER_SENSOR: usize = 8;
+
+/// What a receiver says about itself while its positions go on, and how bad that is.
+const DOUBTS: [(FaultKind, &str, Severity, &str); 3] = [
+    (
+        FaultKind::ANTENNA,
+        "gnss_antenna",
+        Severity::Warning,
+        "its antenna is cut off or shorted",
+    ),
+    (
+        FaultKind::JAMMED,
+        "gnss_jamming",
+        Severity::Warning,
+        "something jams its signals",
+    ),
+    (
+        FaultKind::SPOOFED,
+        "gnss_spoofing",
+        Severity::Critical,
+        "somebody sends false signals",
+    ),
+];
 
 /// One sensor's conditions.
 #[derive(Debug)]
@@ -57,6 +79,8 @@ pub(super) struct SensorWatch {
     anomaly: Entry,
     faulty: Entry,
     lost: Entry,
+    /// In the order of [`DOUBTS`]: whether it lasts, and its alert.
+    doubts: [(bool, Entry); 3],
 }
 
 impl SensorWatch {
@@ -74,6 +98,7 @@ impl SensorWatch {
             anomaly: Entry::new("anomaly", Severity::Warning),
             faulty: Entry::new("sensor_fault", Severity::Warning),
             lost: Entry::new("sensor_lost", Severity::Warning),
+            doubts: DOUBTS.map(|(_, kind, severity, _)| (false, Entry::new(kind, severity))),
         }
     }
 
@@ -82,12 +107,16 @@ impl SensorWatch {
     }
 
     pub(super) fn entries(&self) -> [&Entry; CONDITIONS_PER_SENSOR] {
+        let [(_, antenna), (_, jamming), (_, spoofing)] = &self.doubts;
         [
             &self.high,
             &self.low,
             &self.anomaly,
             &self.faulty,
             &self.lost,
+            antenna,
+            jamming,
+            spoofing,
         ]
     }
 
@@ -109,6 +138,9 @@ impl SensorWatch {
         self.heard_real_ms = now.real_ms;
         let at_ms = reading.stamp_ms;
         match reading.value {
+            // A flag beside a position.
+            Value::Fault(fault) if fault.kind == FaultKind::JUMP => {}
+            Value::Fault(fault) if self.doubt(&fault) => {}
             Value::Fault(fault) if fault.kind != FaultKind::NO_FIX => {
                 self.fault = Some(fault);
                 self.hold_process(at_ms, voice);
@@ -121,6 +153,32 @@ impl SensorWatch {
             _ => self.fault = None,
         }
         self.judge_health(at_ms, false, voice);
+        self.judge_doubts(at_ms, voice);
+    }
+
+    /// Takes what a receiver says about itself; whether the fault was that.
+    fn doubt(&mut self, fault: &Fault) -> bool {
+        let place = DOUBTS.iter().position(|(kind, ..)| *kind == fault.kind);
+        let doubt = place.and_then(|place| self.doubts.get_mut(place));
+        if let Some((lasts, _)) = doubt {
+            *lasts = fault.code != 0;
+            return true;
+        }
+        false
+    }
+
+    fn judge_doubts(&mut self, at_ms: u64, voice: &mut Voice) {
+        let name = &self.name;
+        for ((lasts, entry), (.., what)) in self.doubts.iter_mut().zip(DOUBTS) {
+            let level = if *lasts { Level::On } else { Level::Off };
+            entry.step(at_ms, level, &FAULT, name, voice, |on| Saying {
+                text: match on {
+                    true => format!("receiver {name}: {what}; its positions are to be doubted"),
+                    false => format!("receiver {name}: it no longer says that {what}"),
+                },
+                ..Saying::default()
+            });
+        }
     }
 
     /// Lets time pass without a reading.
@@ -130,6 +188,7 @@ impl SensorWatch {
             self.hold_process(now.stamp_ms, voice);
         }
         self.judge_health(now.stamp_ms, silent, voice);
+        self.judge_doubts(now.stamp_ms, voice);
     }
 
     fn silent_from_real_ms(&self) -> u64 {
@@ -153,11 +212,10 @@ impl SensorWatch {
 
     /// When `tick` will have something to say: a stamp, and a moment of real time.
     pub(super) fn deadlines(&self) -> (Option<u64>, u64) {
-        let at = [
-            self.faulty.deadline_ms(&FAULT),
-            self.lost.deadline_ms(&FAULT),
-        ];
-        (at.into_iter().flatten().min(), self.silent_from_real_ms())
+        let doubts = self.doubts.iter().map(|(_, entry)| entry);
+        let entries = [&self.faulty, &self.lost].into_iter().chain(doubts);
+        let at = entries.filter_map(|entry| entry.deadline_ms(&FAULT)).min();
+        (at, self.silent_from_real_ms())
     }
 
     fn hold_process(&mut self, at_ms: u64, voice: &mut Voice) {

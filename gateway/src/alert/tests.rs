@@ -633,3 +633,57 @@ fn a_fault_of_every_part_of_a_bus_is_one_alert_about_the_bus() {
         ]
     );
 }
+
+#[test]
+fn a_receiver_that_is_spoofed_is_told_as_such_and_stays_so_while_positions_come() {
+    let now = |at_ms: u64| Now {
+        real_ms: at_ms,
+        stamp_ms: at_ms,
+    };
+    let receiver = SensorConfig::of_part(3, "gnss", Driver::Ublox, 0x42);
+    let mut desk = AlertDesk::new(
+        "truck-001".parse().unwrap(),
+        firmware_shared::id::Epoch::from_random(1),
+        [&receiver],
+        now(0),
+    );
+    let mut said = Vec::new();
+    for second in 0..60 {
+        let fault = |kind, code| {
+            Value::Fault(Fault {
+                kind,
+                register: 0,
+                code,
+            })
+        };
+        let mut values = vec![Value::State(1)];
+        match second {
+            5 => values.push(fault(FaultKind::SPOOFED, 2)),
+            7 => values.push(fault(FaultKind::JUMP, 400_000)),
+            30 => values.push(fault(FaultKind::SPOOFED, 0)),
+            _ => {}
+        }
+        for value in values {
+            let reading = Reading {
+                stamp_ms: second * SECOND,
+                sensor: 3,
+                score: Score(0),
+                value,
+            };
+            desk.reading(now(second * SECOND), second, &reading, &Verdict::default());
+        }
+        desk.tick(now(second * SECOND));
+        said.extend(desk.take());
+    }
+    let words: Vec<_> = said
+        .iter()
+        .map(|alert| (alert.boottime_ms / SECOND, alert.kind.as_str(), alert.state))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            (15, "gnss_spoofing", AlertState::Raised),
+            (35, "gnss_spoofing", AlertState::Cleared)
+        ]
+    );
+}

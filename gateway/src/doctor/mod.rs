@@ -128,7 +128,7 @@ fn examine_world(file: &Path, report: &mut BusReport) {
                 now_ms: 0,
             };
             examine(
-                &|| BusHandle::Sim(world.bus.clone()),
+                &|| BusHandle::Sim(world.bus.clone(), Duration::ZERO),
                 pace,
                 &BTreeMap::new(),
                 report,

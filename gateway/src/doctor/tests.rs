@@ -113,7 +113,7 @@ fn a_part_that_does_not_say_what_it_is_is_only_read() {
         world: Some(world.bus.clone()),
         now_ms: 0,
     };
-    let handle = || BusHandle::Sim(world.bus.clone());
+    let handle = || BusHandle::Sim(world.bus.clone(), Duration::ZERO);
     examine(&handle, pace, &BTreeMap::new(), &mut report);
     assert!(
         report.text().contains("look at its marking"),

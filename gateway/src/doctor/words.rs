@@ -169,7 +169,7 @@ pub(super) fn fails(
 pub(super) fn reading(heard: &[Heard]) -> Option<String> {
     let values = heard.iter().filter_map(|item| match item {
         Heard::Value(value) | Heard::Companion(value) => Some(value),
-        Heard::Fault(_) | Heard::Time(_) => None,
+        Heard::Fault(_) | Heard::Note(_) | Heard::Time(_) => None,
     });
     let words: Vec<String> = values.take(2).map(words_of).collect();
     (!words.is_empty()).then(|| words.join(", "))

@@ -14,11 +14,16 @@ use sensor_drivers::sim::{Scenario, SimBus};
 use crate::anchor::AnchorWatch;
 use crate::clock::{StampClock, boottime_ms};
 use crate::config::{BusConfig, BusPath, Config, HostConfig};
-use crate::sample::{BusHandle, BusWorker, HostWorker, STACK_LEN, SensorBoard, Workplace};
+use crate::sample::{
+    BusHandle, BusWorker, HangTime, HostWorker, STACK_LEN, SensorBoard, Workplace,
+};
 use crate::sequencer::Issuer;
 
 /// Longer than a hung transfer takes to fail.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A transfer on a bus that hangs keeps the kernel for so long.
+const HUNG_TRANSFER_MS: u64 = 1000;
 
 /// The buses, ready to be worked on.
 #[derive(Debug)]
@@ -78,9 +83,10 @@ impl Buses {
             board: board.clone(),
         };
         let threads = Threads { stopped, working };
+        let hang = self.clock.real_time_of(HUNG_TRANSFER_MS);
         let mut place = 0;
         for (number, (bus, world)) in (0..).zip(config.buses.iter().zip(self.open)) {
-            let handle = handles(bus, world, &config.host);
+            let handle = handles(bus, world, &config.host, hang);
             let worker = BusWorker::new(number, &bus.sensors, place, handle, workplace.clone());
             place += bus.sensors.len();
             threads.spawn(&format!("bus-{}", bus.name), move |stopped| {
@@ -134,9 +140,10 @@ fn handles(
     bus: &BusConfig,
     world: Option<SimBus>,
     host: &HostConfig,
+    hang: HangTime,
 ) -> Box<dyn Fn() -> BusHandle> {
     match (world, &bus.path) {
-        (Some(world), _) => Box::new(move || BusHandle::Sim(world.clone())),
+        (Some(world), _) => Box::new(move || BusHandle::Sim(world.clone(), hang)),
         (None, BusPath::Device(path) | BusPath::Scenario(path)) => {
             Box::new(BusWorker::linux(path, &host.sysfs))
         }

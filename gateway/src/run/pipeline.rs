@@ -25,6 +25,8 @@ use crate::spool::Frame;
 use crate::status::Memory;
 use crate::timekeeper::Timekeeper;
 
+const DAY_MS: i64 = 86_400_000;
+
 /// Everything between the samplers and the link.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -47,6 +49,7 @@ pub struct Pipeline {
     /// The inputs that say whether the supply is good, and whether it was when they last spoke.
     power: Vec<u8>,
     is_power_good: bool,
+    expired_calibrations: usize,
     /// A connection has come up: the open batch goes out as soon as the birth has been said.
     is_link_fresh: bool,
 }
@@ -89,6 +92,7 @@ impl Pipeline {
             sealed: Vec::new(),
             power: power_inputs(config),
             is_power_good: true,
+            expired_calibrations: 0,
             is_link_fresh: false,
             identity,
             deliver,
@@ -116,7 +120,7 @@ impl Pipeline {
                     }
                     self.reading(now, seq, reading);
                 }
-                Ok(Sampled::Anchor(anchor)) => self.anchor(anchor),
+                Ok(Sampled::Anchor(anchor)) => self.anchor(now, anchor),
                 Ok(Sampled::Bus(report)) => {
                     self.desk.bus(now, report);
                     self.tell(now);
@@ -187,11 +191,46 @@ impl Pipeline {
             .lose(self.stream(Lane::Telemetry), range, LossReason::Evicted);
     }
 
-    fn anchor(&mut self, anchor: TimeAnchor) {
+    fn anchor(&mut self, now: Now, anchor: TimeAnchor) {
         if let Some(best) = self.keeper.consider(anchor) {
             self.desk.anchor(best);
             self.deliver.anchor(best);
+            self.check_calibrations(now, best.utc_ms_of(now.stamp_ms));
         }
+    }
+
+    /// Says once which calibrations no longer count; their values go on.
+    fn check_calibrations(&mut self, now: Now, utc_ms: i64) {
+        let day = utc_ms.div_euclid(DAY_MS);
+        let entries = &self.identity.catalogue;
+        let expired: Vec<&str> = self
+            .identity
+            .details
+            .0
+            .iter()
+            .filter(|detail| {
+                detail
+                    .calibration_until_day
+                    .is_some_and(|last| i64::from(last) < day)
+            })
+            .filter_map(|detail| Some(entries.sensor(detail.index)?.name.as_str()))
+            .collect();
+        if expired.len() == self.expired_calibrations {
+            return;
+        }
+        self.expired_calibrations = expired.len();
+        let text = format!(
+            "the calibration is out of date: {}; their values are told all the same",
+            expired.join(", ")
+        );
+        let alarm = Alarm {
+            kind: "calibration_expired",
+            phase: AlarmPhase::Begins,
+            severity: Severity::Diagnostic,
+            text,
+        };
+        self.desk.alarm(now, alarm);
+        self.tell(now);
     }
 
     /// Takes what the link tells.

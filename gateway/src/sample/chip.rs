@@ -9,6 +9,7 @@ use firmware_shared::units::{
     AccuracyMm, Celsius128, Course1e5, Degrees1e7, DopCenti, Millimetres, MillimetresPerSecond,
     Unit,
 };
+use sensor_drivers::gnss::health::ReceiverHealth;
 use sensor_drivers::gnss::{Fix, FixKind as DriverFix, GnssEvent, NoFixReason};
 use sensor_drivers::lm75::Lm75;
 use sensor_drivers::mcp960x::{Mcp960x, ThermocoupleFault};
@@ -18,6 +19,7 @@ use sensor_drivers::sht4x::{MEASUREMENT_MS, Sht4x};
 use sensor_drivers::tmp102::Tmp102;
 use sensor_drivers::tmp117::Tmp117;
 use sensor_drivers::ublox::Ublox;
+use sensor_drivers::ubx::status::{Antenna, Jamming, Spoofing};
 use sensor_drivers::{BusClass, ClassifyBus, SensorError};
 
 use super::source::{Failure, Heard, Source, fault};
@@ -37,7 +39,7 @@ pub(crate) enum Chip<I> {
     Sht4x(Sht4x<I>),
     Mcp960x(Mcp960x<I>),
     /// Boxed: it holds an unfinished frame of up to 3 KiB.
-    Ublox(Box<Ublox<I>>),
+    Ublox(Box<Ublox<I>>, ReceiverNotes),
     /// Boxed for the same reason.
     Mt3333(Box<Mt3333<I>>),
 }
@@ -67,7 +69,9 @@ where
             Driver::Lm75(part) => Self::Lm75(Lm75::new(i2c, address, part)),
             Driver::Sht4x => Self::Sht4x(Sht4x::new(i2c, address)),
             Driver::Mcp960x(kind) => Self::Mcp960x(Mcp960x::new(i2c, address, kind)),
-            Driver::Ublox => Self::Ublox(Box::new(Ublox::new(i2c, address))),
+            Driver::Ublox => {
+                Self::Ublox(Box::new(Ublox::new(i2c, address)), ReceiverNotes::default())
+            }
             Driver::Mt3333 => Self::Mt3333(Box::new(Mt3333::new(i2c, address))),
         }
     }
@@ -83,7 +87,7 @@ where
             Self::Lm75(driver) => driver.start(now_ms).map(u64::from),
             Self::Sht4x(driver) => driver.start(now_ms).map(u64::from),
             Self::Mcp960x(driver) => driver.start(now_ms).map(u64::from),
-            Self::Ublox(driver) => driver.start(now_ms).map(|()| 0),
+            Self::Ublox(driver, _) => driver.start(now_ms).map(|()| 0),
             Self::Mt3333(driver) => {
                 driver.start(now_ms);
                 Ok(0)
@@ -118,14 +122,14 @@ where
                 Ok(deg_c_128) => temperature(deg_c_128),
                 Err(wire) => Heard::Fault(fault(FaultKind::WIRE, wire_code(wire))),
             },
-            Self::Ublox(driver) => {
-                return driver
-                    .poll(now_ms, &mut |event| heard.push(translate(&event)))
-                    .map(drop);
+            Self::Ublox(driver, notes) => {
+                let polled = driver.poll(now_ms, &mut |event| hear(&event, heard));
+                notes.look(&driver.health(), heard);
+                return polled.map(drop);
             }
             Self::Mt3333(driver) => {
                 return driver
-                    .poll(now_ms, &mut |event| heard.push(translate(&event)))
+                    .poll(now_ms, &mut |event| hear(&event, heard))
                     .map(drop);
             }
         };
@@ -169,14 +173,14 @@ where
     fn silent_ms(&self, period_ms: u64) -> u64 {
         match self {
             // Its own period is a second, whatever the period of the turns.
-            Self::Ublox(_) | Self::Mt3333(_) => 5000,
+            Self::Ublox(..) | Self::Mt3333(_) => 5000,
             _ => period_ms.saturating_mul(3).max(3000),
         }
     }
 
     fn silence(&self) -> Fault {
         match self {
-            Self::Ublox(_) | Self::Mt3333(_) => fault(FaultKind::SILENT, 0),
+            Self::Ublox(..) | Self::Mt3333(_) => fault(FaultKind::SILENT, 0),
             _ => fault(FaultKind::NOT_READY, 0),
         }
     }
@@ -202,11 +206,55 @@ fn wire_code(wire: ThermocoupleFault) -> i32 {
     }
 }
 
-pub(super) fn translate(event: &GnssEvent) -> Heard {
+/// What an event is in the words of the contract.
+pub(super) fn hear(event: &GnssEvent, heard: &mut Vec<Heard>) {
     match event {
-        GnssEvent::Fix(fix) => Heard::Value(Value::Position(position(fix))),
-        GnssEvent::NoFix(reason) => Heard::Fault(fault(FaultKind::NO_FIX, no_fix_code(*reason))),
-        GnssEvent::Time(time) => Heard::Time(*time),
+        GnssEvent::Fix(fix) => {
+            heard.push(Heard::Value(Value::Position(position(fix))));
+            if let Some(speed_mm_s) = fix.implied_speed_mm_s {
+                let code = i32::try_from(speed_mm_s).unwrap_or(i32::MAX);
+                heard.push(Heard::Note(fault(FaultKind::JUMP, code)));
+            }
+        }
+        GnssEvent::NoFix(reason) => {
+            let code = no_fix_code(*reason);
+            heard.push(Heard::Fault(fault(FaultKind::NO_FIX, code)));
+        }
+        GnssEvent::Time(time) => heard.push(Heard::Time(*time)),
+    }
+}
+
+/// What a receiver last said about itself: codes of antenna, jamming and spoofing, 0 for nothing wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ReceiverNotes([i32; 3]);
+
+impl ReceiverNotes {
+    /// Tells what has changed.
+    pub(super) fn look(&mut self, health: &ReceiverHealth, heard: &mut Vec<Heard>) {
+        let said = [
+            match health.antenna {
+                Antenna::Unknown | Antenna::Ok => 0,
+                Antenna::Open => 1,
+                Antenna::Short => 2,
+            },
+            match health.jamming {
+                Jamming::Unknown | Jamming::Ok => 0,
+                Jamming::Warning => 1,
+                Jamming::Critical => 2,
+            },
+            match health.spoofing {
+                Spoofing::Unknown | Spoofing::None => 0,
+                Spoofing::Indicated => 1,
+                Spoofing::Affirmed => 2,
+            },
+        ];
+        let kinds = [FaultKind::ANTENNA, FaultKind::JAMMED, FaultKind::SPOOFED];
+        for ((kind, code), before) in kinds.into_iter().zip(said).zip(self.0) {
+            if code != before {
+                heard.push(Heard::Note(fault(kind, code)));
+            }
+        }
+        self.0 = said;
     }
 }
 

@@ -188,6 +188,7 @@ impl<S: Source> Device<S> {
                 }
                 return;
             }
+            Heard::Note(fault) => return self.give(Value::Fault(*fault), now_ms, out),
             Heard::Fault(fault) => {
                 // A receiver that searches works; a thermometer that is not ready does not.
                 let works = fault.kind == FaultKind::NO_FIX;

@@ -6,6 +6,7 @@
 //! in which an absent chip on a Raspberry Pi is `Other`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, Operation};
 use linux_embedded_hal::I2cdev;
@@ -20,8 +21,11 @@ pub enum BusHandle {
     /// Of the kernel.
     Linux(LinuxBus),
     /// Of a simulated world.
-    Sim(SimBus),
+    Sim(SimBus, HangTime),
 }
+
+/// How long a transfer of a simulated bus that hangs keeps its caller: the kernel's second, in real time.
+pub type HangTime = Duration;
 
 /// A device file, opened when it is needed.
 pub struct LinuxBus {
@@ -124,9 +128,14 @@ impl I2c for BusHandle {
     ) -> Result<(), HandleError> {
         match self {
             Self::Linux(bus) => bus.transfer(address, operations),
-            Self::Sim(bus) => bus
-                .transaction(address, operations)
-                .map_err(HandleError::Sim),
+            Self::Sim(bus, hang) => {
+                let result = bus.transaction(address, operations);
+                if matches!(&result, Err(error) if error.class() == BusClass::Timeout) {
+                    // Nobody can end it, as nobody can end a transfer in the kernel.
+                    crossbeam_channel::after(*hang).recv().ok();
+                }
+                result.map_err(HandleError::Sim)
+            }
         }
     }
 }

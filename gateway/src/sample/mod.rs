@@ -25,7 +25,7 @@ pub(crate) use {device::Device, device::Output};
 
 pub use board::{SensorBoard, SensorState};
 pub(crate) use host::check_inputs;
-pub use i2c::{BusHandle, HandleError, LinuxBus};
+pub use i2c::{BusHandle, HandleError, HangTime, LinuxBus};
 pub use outage::BusReport;
 pub use worker::{BusWorker, HostWorker, STACK_LEN, Workplace};
 

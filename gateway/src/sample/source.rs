@@ -45,6 +45,8 @@ pub(crate) enum Heard {
     Companion(Value),
     /// It works, but has no value.
     Fault(Fault),
+    /// Its values go on, but something about them is to be known.
+    Note(Fault),
     /// It knows UTC.
     Time(GnssTime),
 }

@@ -399,3 +399,34 @@ fn a_hung_bus_is_back_within_five_seconds_of_its_release() {
         assert_eq!(scene.faults()[0].1, "bus_timeout");
     }
 }
+
+#[test]
+fn what_a_receiver_says_about_its_antenna_and_jammers_is_recorded_and_its_positions_go_on() {
+    let mut scene = gnss(
+        "event = [{ kind = \"antennaopen\", at_s = 20.0, for_s = 15.0 }, \
+         { kind = \"jamming\", at_s = 40.0, for_s = 10.0 }, \
+         { kind = \"spoofing\", at_s = 52.0, for_s = 15.0 }]\n",
+    );
+    scene.run_until(100_000);
+    let notes: Vec<_> = scene
+        .readings
+        .iter()
+        .filter_map(|reading| match reading.value {
+            Value::Fault(fault) if fault.kind != FaultKind::NO_FIX => {
+                Some((fault.kind.name(), fault.code != 0))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            ("antenna", true),
+            ("antenna", false),
+            ("jammed", true),
+            ("jammed", false),
+            ("spoofed", true),
+        ],
+        "spoofing stays until a person has looked"
+    );
+}

@@ -74,7 +74,7 @@ impl BusWorker {
     ) -> Self {
         let now_ms = workplace.clock.now().stamp_ms;
         let world = match handle() {
-            BusHandle::Sim(bus) => Some(bus),
+            BusHandle::Sim(bus, _) => Some(bus),
             BusHandle::Linux(_) => None,
         };
         let mut seats: Vec<Seat<_>> = Vec::new();
@@ -228,3 +228,6 @@ fn send(issuer: &Issuer, output: Output) {
         Output::Anchor(anchor) => drop(issuer.anchor(anchor)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,6 +209,8 @@ impl Life {
             dice: Dice(seed),
             truths: BTreeMap::new(),
         };
+        // Nobody cuts the power here.
+        life.desk.execute("PRAGMA synchronous = OFF");
         let mut begin_ms = BEGIN_MS;
         let mut late: Vec<(i64, Leaf<'static>, Vec<u8>)> = Vec::new();
         for number in 0..BOOTS_PER_LIFE {

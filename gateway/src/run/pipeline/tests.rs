@@ -829,3 +829,24 @@ fn when_the_supply_goes_everything_is_sealed_and_durable_at_once() {
     drain(&mut vehicle, 400);
     assert_eq!(vehicle.pipeline.desk.open().count(), 0);
 }
+
+#[test]
+fn a_calibration_that_is_out_of_date_is_told_once_utc_is_known() {
+    // The world begins at 2027-01-04.
+    let told = |until: &str| {
+        let config = CONFIG.replace(
+            "role = \"load\"",
+            &format!("role = \"load\"\ncalibration_until = {until}"),
+        );
+        let mut vehicle = Vehicle::new(&config, SCENARIO, 4096);
+        vehicle.run_until(50_000, &mut Centre::default());
+        let open = vehicle.pipeline.desk.open();
+        open.filter(|alert| alert.kind == "calibration_expired")
+            .map(|alert| alert.text.to_string())
+            .collect::<Vec<_>>()
+    };
+    let expired = told("2027-01-03");
+    assert_eq!(expired.len(), 1);
+    assert!(expired[0].contains("cargo"), "{expired:?}");
+    assert_eq!(told("2027-01-04"), [""; 0], "its last day counts");
+}

@@ -15,7 +15,7 @@ use sensor_drivers::gnss::epoch::EpochRules;
 use sensor_drivers::gnss::feed::GnssFeed;
 use sensor_drivers::ublox::NOT_BEFORE_UTC_MS;
 
-use super::super::chip::translate;
+use super::super::chip::{ReceiverNotes, hear};
 use super::super::source::{Failure, Heard, Source};
 use super::{ENODEV, failure, failure_of};
 
@@ -35,6 +35,7 @@ pub(in super::super) struct SerialReceiver {
     period_ms: u64,
     port: Option<File>,
     feed: GnssFeed,
+    notes: ReceiverNotes,
     looked_ms: u64,
     /// No byte of the burst that is arriving came before this; unknown until the line was quiet once.
     burst_from_ms: Option<u64>,
@@ -51,6 +52,7 @@ impl SerialReceiver {
                 accept_dead_reckoning: false,
                 not_before_utc_ms: NOT_BEFORE_UTC_MS,
             }),
+            notes: ReceiverNotes::default(),
             looked_ms: 0,
             burst_from_ms: None,
         }
@@ -100,7 +102,7 @@ impl Source for SerialReceiver {
                     let lag_ms = self.lag_ms(now_ms);
                     let bytes = buffer.get(..len).unwrap_or_default();
                     self.feed
-                        .hear(bytes, lag_ms, &mut |event| heard.push(translate(&event)));
+                        .hear(bytes, lag_ms, &mut |event| hear(&event, heard));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if turn == 0 {
@@ -113,6 +115,7 @@ impl Source for SerialReceiver {
             }
         }
         self.looked_ms = now_ms;
+        self.notes.look(&self.feed.health(), heard);
         Ok(())
     }
 
