@@ -163,3 +163,16 @@ fn the_machine_lists_what_the_configuration_can_name() {
     assert_eq!(report.hwmon, ["cpu_thermal"]);
     assert!(report.text().contains("28-0316a2794bff"));
 }
+
+#[test]
+fn a_bus_that_this_user_must_not_open_is_a_matter_of_groups() {
+    let denied = std::io::Error::from_raw_os_error(13);
+    let problem = words::cannot_open(Path::new("/dev/i2c-1"), &denied);
+    assert!(problem.advice.contains("usermod -aG i2c"), "{problem:?}");
+    let claimed = words::bus(&firmware_shared::reading::Fault {
+        kind: FaultKind::UNSUPPORTED,
+        register: 0,
+        code: 95,
+    });
+    assert!(claimed.what.contains("write followed by a read"), "{claimed:?}");
+}
