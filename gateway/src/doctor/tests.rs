@@ -174,5 +174,8 @@ fn a_bus_that_this_user_must_not_open_is_a_matter_of_groups() {
         register: 0,
         code: 95,
     });
-    assert!(claimed.what.contains("write followed by a read"), "{claimed:?}");
+    assert!(
+        claimed.what.contains("write followed by a read"),
+        "{claimed:?}"
+    );
 }
