@@ -64,7 +64,9 @@ impl Truth {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let mut truth = Self::default();
-        for (at, line) in text.lines().enumerate() {
+        // A line without an end is being written, or was torn by a kill: nobody has been given it.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for (at, line) in whole.lines().enumerate() {
             let place = || format!("{} line {}: {line}", path.display(), at + 1);
             truth
                 .take(serde_json::from_str(line).with_context(place)?)

@@ -2,7 +2,8 @@
 //!
 //! Promises: a line is one `write` system call on an unbuffered file, made before the driver gets
 //! the bytes, so what a killed process had been given is on record. The first line fixes virtual
-//! time for every later process. Never: a line from the code under test, or a rewritten one.
+//! time for every later process; a last line torn by a kill, whose bytes nobody got, goes when the
+//! file is opened again. Never: a line from the code under test, or a rewritten one.
 //!
 //! ```text
 //! {"scenario":1,"t0_virtual_ms":71000,"t0_real_ms":71000,"speed_x":60.0,"seed":7,
@@ -137,10 +138,6 @@ impl TruthFile {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0))?;
         file.read_to_end(&mut bytes)?;
-        // A line torn by a power cut must not swallow the next one.
-        if bytes.last().is_some_and(|byte| *byte != b'\n') {
-            file.write_all(b"\n")?;
-        }
         let text = String::from_utf8_lossy(&bytes);
         let mut lines = text.lines();
         let Some(first) = lines.next() else {
@@ -148,6 +145,13 @@ impl TruthFile {
         };
         let header = serde_json::from_str(first)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // The driver never got what a line torn by a kill or a power cut would have told.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        match whole {
+            Some(end) if end + 1 < bytes.len() => file.set_len(end as u64 + 1)?,
+            Some(_) => {}
+            None => file.write_all(b"\n")?,
+        }
         let mut past = TruthPast {
             header,
             receivers: Vec::new(),
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_costs_itself_and_nothing_else() {
+    fn a_torn_last_line_goes_and_costs_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("truth.jsonl");
         let (mut truth, _) = TruthFile::open(&path).unwrap();
@@ -303,6 +307,15 @@ mod tests {
             .unwrap();
         let (_, past) = TruthFile::open(&path).unwrap();
         assert_eq!(past.unwrap().receiver(66).unwrap().last, Some((5, 13)));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text.lines().count(),
+            3,
+            "the torn line is still there: {text}"
+        );
+        for line in text.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
     }
 
     #[test]
