@@ -8,7 +8,7 @@
 //!  sht4x     thermometer and hygrometer with a checksum
 //!  mcp960x   thermocouple converters
 //!  nmea ubx  GNSS sentences and frames: pure, integers only
-//!  gnss      byte stream -> frames -> one event for each epoch
+//!  gnss      byte stream -> frames -> one event for each epoch, from a bus, a port or a recording
 //!  mt3333    NMEA receivers at 0x10
 //!  ublox     u-blox receiver over DDC (I2C): drains, configures, falls back to NMEA
 //!  asynchronous  the same drivers over embedded-hal-async (feature `async`)
