@@ -299,3 +299,53 @@ fn a_receivers_output_is_decoded_while_it_comes() {
     assert_eq!(output.status.code(), Some(2));
     assert!(err.contains("none.log"), "{err}");
 }
+
+#[test]
+fn sensors_on_every_kind_of_source_are_read_by_one_gateway() {
+    let folder = folder();
+    let write = |file: &str, text: &str| {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "sys/bus/w1/devices/28-0316a2794bff/w1_slave",
+        "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=-18062\n",
+    );
+    write("sys/class/hwmon/hwmon0/name", "cpu_thermal\n");
+    write("sys/class/hwmon/hwmon0/temp1_input", "48500\n");
+    write(
+        "inputs.toml",
+        "[[line]]\noffset = 4\nactive = true\ntoggle_at_s = [100000.0]\n",
+    );
+    let more = "[[bus.sensor]]\nname = \"air\"\ndriver = \"sht4x\"\nhumidity_name = \"humid\"\n\
+        [host]\nsysfs = \"sys\"\n\
+        [[sensor]]\nname = \"rear\"\ndriver = \"ds18b20\"\nrom = \"28-0316a2794bff\"\n\
+        [[sensor]]\nname = \"board\"\ndriver = \"hwmon\"\nchip = \"cpu_thermal\"\n\
+        [[sensor]]\nname = \"door\"\ndriver = \"gpio\"\nchip = \"sim:inputs.toml\"\nline = 4\n";
+    write("gateway.toml", &format!("{CONFIG}{more}"));
+    let chip = "[[chip]]\nkind = \"sht4x\"\naddress = 0x44\nbase_deg_c = 4.0\n";
+    write("scenario.toml", &format!("{SCENARIO}{chip}"));
+    let config = folder.path().join("gateway.toml");
+    let mut running = Running::start(&config);
+    let last = until("a value of every sensor", || {
+        let (_, out, _) = answer(&["status", "--config", text(&config), "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&out).ok()?;
+        let sensors = status["sensors"].as_array()?.clone();
+        let online = sensors
+            .iter()
+            .all(|s| s["state"] == "online" && !s["last"].is_null());
+        (online && sensors.len() == 6).then_some(sensors)
+    });
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(), Some(0));
+    let value = |name: &str, key: &str| {
+        let sensor = last.iter().find(|sensor| sensor["name"] == name).unwrap();
+        sensor["last"][key].clone()
+    };
+    assert_eq!(value("rear", "deg_c"), -18.0625);
+    assert_eq!(value("board", "deg_c"), 48.5);
+    assert_eq!(value("door", "active"), true);
+    assert_eq!(value("humid", "unit"), "%");
+    assert!((value("air", "deg_c").as_f64().unwrap() - 4.0).abs() < 0.1);
+}

@@ -87,7 +87,15 @@ fn sensor_line(sensor: &Value) -> String {
     let value = match (number("deg_c"), number("lat"), number("lon")) {
         (Some(deg_c), _, _) => format!("{deg_c:.2} degC"),
         (_, Some(lat), Some(lon)) => format!("{lat:.6} {lon:.6}"),
-        _ => "-".to_owned(),
+        _ => match (number("value"), sensor.pointer("/last/active")) {
+            (Some(value), _) => {
+                let unit = word(sensor.pointer("/last/unit"));
+                format!("{value:.1} {unit}")
+            }
+            (_, Some(Value::Bool(true))) => "active".to_owned(),
+            (_, Some(Value::Bool(false))) => "not active".to_owned(),
+            _ => "-".to_owned(),
+        },
     };
     let age = duration(sensor.get("age_ms"));
     let fault = match sensor.get("fault") {

@@ -64,6 +64,9 @@ fn a_page_shows_what_matters() {
         "link": {"main": true, "alert": false}, "mode": "disk",
         "sensors": [
             {"name": "cargo", "state": "online", "last": {"deg_c": 4.5}, "age_ms": 300, "fault": null},
+            {"name": "air", "state": "online", "last": {"value": 85.04, "unit": "%"}, "age_ms": 300,
+             "fault": null},
+            {"name": "door", "state": "online", "last": {"active": false}, "age_ms": 300, "fault": null},
             {"name": "gnss", "state": "online", "last": {"lat": 52.5, "lon": 13.4}, "age_ms": 70_000,
              "fault": "no_fix"},
         ],
@@ -78,6 +81,8 @@ fn a_page_shows_what_matters() {
         "link     main up, alert down, spool on disk",
         "lane     telemetry  next 42, 2 not acknowledged, 90 bytes held",
         "sensor   cargo        online    4.50 degC (300 ms ago)",
+        "sensor   air          online    85.0 % (300 ms ago)",
+        "sensor   door         online    not active (300 ms ago)",
         "sensor   gnss         online    52.500000 13.400000 (70 s ago, no_fix)",
         "ALERT    critical: cargo is too warm",
     ] {
