@@ -14,7 +14,7 @@ use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 
 use crate::alerts::{self, Selection, Target};
 use crate::config::{self, ConfigError, External, Place, Postgres};
-use crate::{run, verify};
+use crate::{backup, run, verify};
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -25,6 +25,8 @@ Examples:
   fleet-central check-config --config fleet-central.toml
   fleet-central verify --db fleet.sqlite --json
   fleet-central verify --url postgresql://fleet@127.0.0.1/fleet --password-file fleet.password
+  fleet-central backup --db fleet.sqlite --to fleet-backup.sqlite
+  fleet-central restore --db fleet.sqlite --from fleet-backup.sqlite
   fleet-central alerts --follow --device 'truck-*' --severity warning
   fleet-central alerts --db fleet.sqlite --json
 
@@ -51,6 +53,24 @@ enum Command {
     CheckConfig(ConfigFile),
     /// Check that every issued number is stored once or explained.
     Verify(VerifyArgs),
+    /// Copy a SQLite database that may be in use. For PostgreSQL use pg_dump.
+    Backup {
+        /// The database.
+        #[arg(long, value_name = "FILE")]
+        db: PathBuf,
+        /// The copy; it must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Put a backup in the place of a SQLite database that nobody uses. For PostgreSQL use pg_restore.
+    Restore {
+        /// The database; what it holds is gone.
+        #[arg(long, value_name = "FILE")]
+        db: PathBuf,
+        /// The backup.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Print alerts: as they come with --follow, or the stored ones of --db.
     Alerts(AlertsArgs),
 }
@@ -198,6 +218,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             answer(&text)
         }
         Command::Verify(args) => check(args),
+        Command::Backup { db, to } => Ok(backup::backup(&db, &to)?),
+        Command::Restore { db, from } => Ok(backup::restore(&db, &from)?),
         Command::Alerts(args) => show_alerts(&args),
     }
 }
@@ -257,6 +279,7 @@ fn show_alerts(args: &AlertsArgs) -> Result<(), Failure> {
                 host: args.host.clone(),
                 port: args.port,
                 login: None,
+                tls: None,
             },
             prefix: args.prefix.clone(),
         },

@@ -113,7 +113,7 @@ impl<S: Sink> Committer<S> {
     /// # Errors
     /// When the sink cannot be read; what is due stays due.
     pub(crate) fn answers(&mut self, mono_ms: u64) -> Result<Vec<Answer>, SinkError> {
-        self.core.answers(&mut self.sink, mono_ms)
+        self.settle(|core, sink| core.answers(sink, mono_ms))
     }
 
     /// When the next answer becomes due.
@@ -131,6 +131,11 @@ impl<S: Sink> Committer<S> {
             while core.decode_step(sink, now_ms)? {}
             Ok(())
         })
+    }
+
+    /// Asks the devices whose gaps do not close.
+    pub(crate) fn watch_gaps(&mut self, mono_ms: u64) {
+        self.core.watch_gaps(mono_ms);
     }
 
     /// Whether rows wait for their UTC.

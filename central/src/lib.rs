@@ -18,6 +18,7 @@
 
 mod alerts;
 mod backoff;
+mod backup;
 mod broker;
 mod cli;
 mod clock;
@@ -34,6 +35,7 @@ mod sqlite;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod verify;
 mod writer;
 

@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::committer::{Delivery, Place};
 use crate::ingest::Answer;
-use crate::mqtt::{self, LinkConfig, Listener, Voice};
+use crate::mqtt::{self, LinkConfig, LinkError, Listener, Voice};
 
 const RETRY_MS_MIN: u64 = 100;
 const RETRY_MS_MAX: u64 = 2_000;
@@ -58,7 +58,15 @@ impl Listener for Intake<'_> {
 }
 
 /// Serves connections until the process stops and the writer has said everything.
-pub(crate) async fn serve(config: &LinkConfig, channels: Channels, jitter_seed: u64) {
+///
+/// # Errors
+/// When the first subscription of this process delivers nothing. Later that is a connection like any other that
+/// fails.
+pub(crate) async fn serve(
+    config: &LinkConfig,
+    channels: Channels,
+    jitter_seed: u64,
+) -> Result<(), LinkError> {
     let Channels {
         inbox,
         mut said,
@@ -68,6 +76,7 @@ pub(crate) async fn serve(config: &LinkConfig, channels: Channels, jitter_seed: 
     let inbox = RefCell::new(Some(inbox));
     let work = async {
         let mut backoff = Backoff::new(RETRY_MS_MIN, RETRY_MS_MAX, jitter_seed);
+        let mut is_proven = false;
         for number in 1.. {
             let mut intake = Intake {
                 inbox: &inbox,
@@ -78,8 +87,13 @@ pub(crate) async fn serve(config: &LinkConfig, channels: Channels, jitter_seed: 
                 acked: &mut acked,
             };
             let Err(error) = mqtt::connection(config, number, &mut intake, voice).await else {
-                return;
+                return Ok(());
             };
+            is_proven |= intake.subscribed_ms.is_some();
+            if !is_proven && matches!(error, LinkError::SelfTest(_)) {
+                tracing::error!(%error, "ingest refuses to run");
+                return Err(error);
+            }
             let lasted_ms = intake
                 .subscribed_ms
                 .map_or(0, |at| clock::monotonic_ms().saturating_sub(at));
@@ -89,9 +103,10 @@ pub(crate) async fn serve(config: &LinkConfig, channels: Channels, jitter_seed: 
             let wait_ms = backoff.next_ms();
             tracing::warn!(%error, wait_ms, "no connection to the broker");
             if drain(&mut said, wait_ms).await {
-                return;
+                return Ok(());
             }
         }
+        Ok(())
     };
     let close = async {
         // An error means that nobody can stop us any more, which is a stop, too.
@@ -100,8 +115,8 @@ pub(crate) async fn serve(config: &LinkConfig, channels: Channels, jitter_seed: 
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = work => {}
-        () = close => {}
+        end = work => end,
+        () = close => Ok(()),
     }
 }
 

@@ -7,22 +7,30 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{
     AsyncClient, ClientError, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
-    SubscribeFilter, SubscribeReasonCode,
+    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use crate::committer::{Delivery, Place};
 use crate::config::External;
 use crate::ingest::Answer;
+use crate::tls;
 
 /// The contract's 128 KiB of payload, the topic and the header.
 const PACKET_LEN_MAX: usize = 128 * 1024 + 1024;
 const KEEP_ALIVE_S: u64 = 15;
 const CONNECT_TIMEOUT_S: u64 = 5;
+/// Silence of this length while a self-test runs means that it failed.
+const SELF_TEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many keep-alives are enough for whatever the broker kept.
+const SELF_TEST_PINGS_MAX: u32 = 20;
 /// Requests on their way into the client; the client is drained all the time.
 const REQUESTS_MAX: usize = 64;
 
@@ -34,7 +42,21 @@ pub(crate) struct LinkConfig {
     /// Whether the broker keeps what comes while we are away, and waits for our acknowledgements.
     pub(crate) is_persistent: bool,
     pub(crate) filters: Vec<String>,
+    /// What must come back before the subscription is believed.
+    pub(crate) self_test: Option<SelfTest>,
 }
+
+/// Messages to ourselves: a broker that grants a subscription and delivers nothing is found out by them.
+#[derive(Debug, Clone)]
+pub(crate) struct SelfTest {
+    /// One topic that each filter must match.
+    pub(crate) topics: Vec<String>,
+    /// Unlike that of any other process.
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Stands where a device's name stands; no device can have it.
+pub(crate) const SELF: &str = "CENTRE";
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +71,10 @@ pub(crate) enum LinkError {
     Password(#[from] std::io::Error),
     #[error("publishes come faster than they can be stored")]
     Overloaded,
+    #[error("the broker grants the subscriptions and does not deliver what is published on {0}")]
+    SelfTest(String),
+    #[error("cannot use {file}: {why}")]
+    Tls { file: PathBuf, why: String },
 }
 
 /// What the caller does with what is heard.
@@ -85,7 +111,8 @@ pub(crate) async fn connection(
     // Both run side by side and neither is cancelled before the connection is over: a cancelled poll
     // may leave half a packet on the wire.
     tokio::select! {
-        end = hear(events, config, number, listener, &waiting) => end,
+        end = Ear { client: &client, config, number, waiting: &waiting, index: 0, missing: Vec::new(), pings: 0, index_at_ping: 0 }
+            .hear(events, listener) => end,
         end = speak(&client, number, voice, &waiting) => Err(end.into()),
     }
 }
@@ -97,6 +124,7 @@ pub(crate) async fn probe(reach: &External, client_id: &str) -> Result<(), LinkE
         client_id: client_id.to_owned(),
         is_persistent: false,
         filters: Vec::new(),
+        self_test: None,
     };
     let (client, mut events) = open(&config)?;
     loop {
@@ -119,6 +147,10 @@ fn open(config: &LinkConfig) -> Result<(AsyncClient, EventLoop), LinkError> {
     if let Some(login) = &reach.login {
         options.set_credentials(&login.username, login.password()?);
     }
+    if let Some(tls) = &reach.tls {
+        let config = TlsConfiguration::Rustls(Arc::new(tls::client(tls)?));
+        options.set_transport(Transport::tls_with_config(config));
+    }
     let (client, mut events) = AsyncClient::new(options, REQUESTS_MAX);
     let mut network = events.network_options();
     network.set_connection_timeout(CONNECT_TIMEOUT_S);
@@ -127,46 +159,129 @@ fn open(config: &LinkConfig) -> Result<(AsyncClient, EventLoop), LinkError> {
     Ok((client, events))
 }
 
-async fn hear(
-    mut events: EventLoop,
-    config: &LinkConfig,
+/// What is heard of one connection.
+struct Ear<'a> {
+    client: &'a AsyncClient,
+    config: &'a LinkConfig,
     number: u64,
-    listener: &mut dyn Listener,
-    waiting: &Waiting,
-) -> Result<(), LinkError> {
-    let mut index = 0;
-    loop {
-        match events.poll().await.map_err(Box::new)? {
-            Event::Incoming(Packet::SubAck(ack)) => {
-                let refused = ack
-                    .return_codes
-                    .iter()
-                    .position(|code| *code == SubscribeReasonCode::Failure);
-                if let Some(filter) = refused.and_then(|at| config.filters.get(at)) {
-                    return Err(LinkError::Subscription(filter.clone()));
+    waiting: &'a Waiting,
+    index: u64,
+    /// Topics of the self-test that have not come back.
+    missing: Vec<String>,
+    pings: u32,
+    index_at_ping: u64,
+}
+
+impl Ear<'_> {
+    async fn hear(
+        mut self,
+        mut events: EventLoop,
+        listener: &mut dyn Listener,
+    ) -> Result<(), LinkError> {
+        loop {
+            let event = match self.missing.first() {
+                None => events.poll().await,
+                // The poll is cancelled only to end the connection.
+                Some(topic) => match timeout(SELF_TEST_TIMEOUT, events.poll()).await {
+                    Ok(event) => event,
+                    Err(_) => return Err(LinkError::SelfTest(topic.clone())),
+                },
+            };
+            match event.map_err(Box::new)? {
+                Event::Incoming(Packet::SubAck(ack)) => {
+                    let refused = ack
+                        .return_codes
+                        .iter()
+                        .position(|code| *code == SubscribeReasonCode::Failure);
+                    if let Some(at) = refused {
+                        let filter = self.config.filters.get(at).cloned();
+                        return Err(LinkError::Subscription(filter.unwrap_or_default()));
+                    }
+                    self.begin_self_test()?;
+                    if self.missing.is_empty() {
+                        listener.subscribed();
+                    }
                 }
-                listener.subscribed();
+                Event::Incoming(Packet::Publish(publish)) => self.publish(publish, listener)?,
+                Event::Outgoing(rumqttc::Outgoing::PingReq) => self.watch_self_test()?,
+                Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
+                _ => {}
             }
-            Event::Incoming(Packet::Publish(publish)) => {
-                index += 1;
-                if publish.qos != QoS::AtMostOnce && config.is_persistent {
-                    waiting.borrow_mut().push_back((index, publish.pkid));
-                }
-                let delivery = Delivery {
-                    place: Place {
-                        connection: number,
-                        index,
-                    },
-                    topic: publish.topic,
-                    payload: publish.payload.to_vec(),
-                };
-                if !listener.publish(delivery) {
-                    return Err(LinkError::Overloaded);
-                }
-            }
-            Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
-            _ => {}
         }
+    }
+
+    fn begin_self_test(&mut self) -> Result<(), LinkError> {
+        if let Some(test) = &self.config.self_test {
+            for topic in &test.topics {
+                self.client
+                    .try_publish(topic, QoS::AtLeastOnce, false, test.payload.clone())?;
+            }
+            self.missing.clone_from(&test.topics);
+        }
+        Ok(())
+    }
+
+    /// Once per keep-alive: what the broker kept for us comes first and may take a while, but not for ever.
+    fn watch_self_test(&mut self) -> Result<(), LinkError> {
+        let Some(topic) = self.missing.first() else {
+            return Ok(());
+        };
+        let has_come = self.index > self.index_at_ping;
+        self.index_at_ping = self.index;
+        self.pings += 1;
+        match has_come && self.pings < SELF_TEST_PINGS_MAX {
+            true => Ok(()),
+            false => Err(LinkError::SelfTest(topic.clone())),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, listener: &mut dyn Listener) -> Result<(), LinkError> {
+        let wants_ack = publish.qos != QoS::AtMostOnce && self.config.is_persistent;
+        if let Some(test) = &self.config.self_test
+            && publish.topic.rsplit('/').nth(1) == Some(SELF)
+        {
+            if wants_ack {
+                self.acknowledge_probe(publish.pkid)?;
+            }
+            // One of another process, or of an earlier connection, proves nothing.
+            if publish.payload == test.payload && !self.missing.is_empty() {
+                self.missing.retain(|topic| *topic != publish.topic);
+                if self.missing.is_empty() {
+                    listener.subscribed();
+                }
+            }
+            return Ok(());
+        }
+        self.index += 1;
+        if wants_ack {
+            self.waiting
+                .borrow_mut()
+                .push_back((self.index, publish.pkid));
+        }
+        let delivery = Delivery {
+            place: Place {
+                connection: self.number,
+                index: self.index,
+            },
+            topic: publish.topic,
+            payload: publish.payload.to_vec(),
+        };
+        match listener.publish(delivery) {
+            true => Ok(()),
+            false => Err(LinkError::Overloaded),
+        }
+    }
+
+    /// In order: together with the publish before it, or at once when none waits.
+    fn acknowledge_probe(&self, packet_id: u16) -> Result<(), LinkError> {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.is_empty() {
+            waiting.push_back((self.index, packet_id));
+            return Ok(());
+        }
+        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
+        publish.pkid = packet_id;
+        Ok(self.client.try_ack(&publish)?)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::committer::{Committer, Place as Position};
 use crate::config::{self, Broker, Buckets, Config, External, Place};
 use crate::ingest::{CoreConfig, Sink, SinkError};
 use crate::link::{self, Channels as LinkChannels};
-use crate::mqtt::LinkConfig;
+use crate::mqtt::{LinkConfig, SELF, SelfTest};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::writer::{Channels as WriterChannels, Writer, WriterConfig};
@@ -47,6 +47,8 @@ pub(crate) enum End {
     Broker,
     Writer,
     Link,
+    /// The broker does not deliver to us.
+    SelfTest,
 }
 
 /// What devices publish on.
@@ -85,6 +87,9 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         End::Broker => anyhow::bail!("the embedded broker has ended"),
         End::Writer => anyhow::bail!("the writer has ended"),
         End::Link => anyhow::bail!("the link to the broker has ended"),
+        End::SelfTest => anyhow::bail!(
+            "the broker does not deliver to this ingest, which refuses to run: see the log"
+        ),
     }
 }
 
@@ -149,7 +154,13 @@ impl Station {
             reach: reach.clone(),
             client_id: client_id(central_id, config.ingest.buckets),
             is_persistent: true,
-            filters,
+            self_test: Some(self_test(&config.prefix, config.ingest.buckets, random()?)),
+            filters: {
+                // What devices hear from us must go through, too.
+                let mut filters = filters;
+                filters.push(format!("{}/+/{SELF}/ack", config.prefix));
+                filters
+            },
         };
         let channels = LinkChannels {
             inbox: inbox_in,
@@ -193,6 +204,20 @@ impl Station {
     }
 }
 
+/// A message through each kind of filter: the first bucket and the last one, each leaf, and an acknowledgement.
+fn self_test(prefix: &str, buckets: Buckets, token: u64) -> SelfTest {
+    let ends = std::collections::BTreeSet::from([buckets.first, buckets.last]);
+    let mut topics: Vec<String> = ends
+        .iter()
+        .flat_map(|bucket| LEAVES.map(|leaf| format!("{prefix}/{bucket:02x}/{SELF}/{leaf}")))
+        .collect();
+    topics.push(format!("{prefix}/{:02x}/{SELF}/ack", buckets.first));
+    SelfTest {
+        topics,
+        payload: format!("self-test {token:016x}").into_bytes(),
+    }
+}
+
 /// The name of the persistent session at the broker. Each range of buckets has its own.
 fn client_id(central_id: u64, buckets: Buckets) -> String {
     match buckets {
@@ -228,6 +253,7 @@ fn core_config(config: &Config, central_id: u64, run: u64) -> CoreConfig {
         run,
         ack_period_ms: config.ingest.ack_period_ms.into(),
         keep_sealed_bytes: config.database.keep_sealed_bytes,
+        gap_ms: u64::from(config.ingest.gap_s) * 1_000,
     }
 }
 
@@ -337,6 +363,7 @@ fn serve(
             if is_embedded {
                 let probe = LinkConfig {
                     client_id: format!("{}-probe", config.client_id),
+                    self_test: None,
                     ..config.clone()
                 };
                 link::watch_broker(&probe).await;
@@ -345,7 +372,11 @@ fn serve(
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = link::serve(config, channels, seed) => {}
+            served = link::serve(config, channels, seed) => {
+                if served.is_err() {
+                    report(ends, End::SelfTest);
+                }
+            }
             () = watch => {}
         }
     });

@@ -20,6 +20,7 @@ use crate::sqlite::Sqlite;
 
 pub(crate) const PREFIX: &str = "fleet/v1";
 pub(crate) const ACK_PERIOD_MS: u64 = 1_000;
+pub(crate) const GAP_MS: u64 = 60_000;
 
 pub(crate) fn device() -> DeviceId {
     "truck-001".parse().unwrap()
@@ -321,19 +322,37 @@ impl Desk {
         self.hear_at_once()
     }
 
+    /// So much time passes, and the gaps are looked at.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.mono_ms += ms;
+        self.committer.watch_gaps(self.mono_ms);
+    }
+
     pub(crate) fn hear_at_once(&mut self) -> Vec<Heard> {
-        let answers = self.committer.answers(self.mono_ms).unwrap();
-        answers
-            .iter()
-            .map(|answer| {
-                assert_eq!(answer.topic, topic_of(&device(), Leaf::Ack));
-                if answer.payload[1] == MessageKind::Ack as u8 {
-                    Heard::Ack(Ack::decode(&answer.payload).unwrap())
-                } else {
-                    Heard::Nack(Nack::decode(&answer.payload).unwrap())
-                }
-            })
-            .collect()
+        self.answers().0
+    }
+
+    /// As `hear`, with the alerts of the centre that go out.
+    pub(crate) fn hear_with_alarms(&mut self) -> (Vec<Heard>, Vec<Alert>) {
+        self.mono_ms += ACK_PERIOD_MS;
+        self.answers()
+    }
+
+    fn answers(&mut self) -> (Vec<Heard>, Vec<Alert>) {
+        let (mut heard, mut alarms) = (Vec::new(), Vec::new());
+        for answer in self.committer.answers(self.mono_ms).unwrap() {
+            if answer.topic == format!("{PREFIX}/central/alert") {
+                alarms.push(serde_json::from_slice(&answer.payload).unwrap());
+                continue;
+            }
+            assert_eq!(answer.topic, topic_of(&device(), Leaf::Ack));
+            heard.push(if answer.payload[1] == MessageKind::Ack as u8 {
+                Heard::Ack(Ack::decode(&answer.payload).unwrap())
+            } else {
+                Heard::Nack(Nack::decode(&answer.payload).unwrap())
+            });
+        }
+        (heard, alarms)
     }
 
     /// The one entry of the one acknowledgement that goes out.
@@ -394,6 +413,7 @@ pub(crate) fn open(folder: &std::path::Path, run: u64) -> Committer<Sqlite> {
         run,
         ack_period_ms: ACK_PERIOD_MS,
         keep_sealed_bytes: false,
+        gap_ms: GAP_MS,
     };
     let mut committer = Committer::new(config, sink);
     committer.resume(1).unwrap();

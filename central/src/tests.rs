@@ -35,6 +35,7 @@ fn config(folder: &Path, broker: Broker) -> Config {
         ingest: Ingest {
             commit_ms_max: 20,
             ack_period_ms: 100,
+            gap_s: 600,
             buckets: Buckets::ALL,
         },
     }
@@ -81,6 +82,7 @@ impl Client {
             client_id: name.to_owned(),
             is_persistent: false,
             filters: vec![filter.to_owned()],
+            self_test: None,
         };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -200,6 +202,7 @@ fn a_centre_that_was_away_takes_what_the_broker_kept_and_repeats_are_stored_once
         host: "127.0.0.1".to_owned(),
         port: broker.address.port(),
         login: None,
+        tls: None,
     };
     let external = || Broker::External(reach.clone());
     let (station, end) = start(folder.path(), external());

@@ -22,6 +22,8 @@ const GROUP_MAX: usize = 64;
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Retention looks for work so often.
 const EXPIRE_EVERY_MS: u64 = 60_000;
+/// Gaps are looked for so often.
+const GAPS_EVERY_MS: u64 = 1_000;
 /// Without anything to do the thread looks around so often.
 const IDLE_MS: u64 = 1_000;
 /// Dating that failed is tried again so much later; ingest goes on meanwhile.
@@ -62,6 +64,7 @@ pub(crate) struct Writer<S> {
     expired_at_ms: Option<u64>,
     date_after_ms: u64,
     answers_dropped: u64,
+    gaps_at_ms: u64,
 }
 
 impl<S: Sink> Writer<S> {
@@ -74,6 +77,7 @@ impl<S: Sink> Writer<S> {
             expired_at_ms: None,
             date_after_ms: 0,
             answers_dropped: 0,
+            gaps_at_ms: 0,
         }
     }
 
@@ -92,6 +96,7 @@ impl<S: Sink> Writer<S> {
                 );
                 return;
             }
+            self.watch_gaps();
             self.say();
             if is_closed {
                 return;
@@ -194,6 +199,14 @@ impl<S: Sink> Writer<S> {
         let topic = self.config.state_topic.clone();
         let payload = payload.to_string().into_bytes();
         self.send(Answer { topic, payload });
+    }
+
+    fn watch_gaps(&mut self) {
+        let now_ms = clock::monotonic_ms();
+        if now_ms >= self.gaps_at_ms.saturating_add(GAPS_EVERY_MS) {
+            self.gaps_at_ms = now_ms;
+            self.committer.watch_gaps(now_ms);
+        }
     }
 
     fn upkeep(&mut self) {

@@ -16,6 +16,8 @@ use crate::world::{World, setup};
 const KILLS: usize = 200;
 /// Gateways of each world; `FLEET_CHAOS_VEHICLES` asks for others.
 const VEHICLES: usize = 50;
+/// Virtual seconds per second.
+const SPEED_X: u32 = 5;
 /// `FLEET_CHAOS_SEED` asks for another one.
 const SEED: u64 = 0x5eed;
 
@@ -74,6 +76,7 @@ fn hits(world: &World) -> Vec<Hit> {
 fn small(number: usize) -> Setup {
     let mut setup = setup(number);
     setup.sensors.truncate(2);
+    setup.speed_x = SPEED_X;
     setup
 }
 

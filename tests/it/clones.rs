@@ -95,7 +95,7 @@ fn copied_card() -> anyhow::Result<()> {
     truth.temperatures.extend(other.temperatures);
     truth.epochs.extend(other.epochs);
     let account = oracle::account(&truth, &rows, &sensors());
-    check_excuses("truck-001", &account, &world.kills_ms[0])?;
+    check_excuses("truck-001", &account, &world.kills_ms[0], world.accept_ms)?;
     let stored: BTreeSet<(i64, u64)> = rows.iter().map(|row| (row.epoch, row.seq)).collect();
     anyhow::ensure!(
         stored.is_superset(&world.accepted["truck-001"]),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use firmware_shared::batch::{self, SealParams};
 use firmware_shared::id::{DeviceId, Epoch, Lane};
 use firmware_shared::reading::{Reading, Score, Value};
@@ -31,6 +32,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         needs::postgres("database::two_ingests_share_a_database_by_buckets", buckets),
         needs::postgres(
+            "database::a_restored_postgresql_database_gets_again_what_is_held",
+            restored,
+        ),
+        needs::postgres(
             "database::a_later_schema_and_foreign_tables_are_refused_untouched",
             refused,
         ),
@@ -45,7 +50,7 @@ fn peers(programs: &Path) -> Peers {
 }
 
 /// Sixty readings in two frames.
-fn frames(device: &str) -> anyhow::Result<(String, [Vec<u8>; 2])> {
+pub(crate) fn frames(device: &str) -> anyhow::Result<(String, [Vec<u8>; 2])> {
     let device: DeviceId = device.parse()?;
     let seal = |first_seq: u64| -> anyhow::Result<Vec<u8>> {
         let params = SealParams {
@@ -208,5 +213,39 @@ fn refused(programs: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(log.contains("schema version 99"), "{log}");
     let log = attempt("theirs", "CREATE TABLE streams (x int)")?;
     anyhow::ensure!(log.contains("another program"), "{log}");
+    Ok(())
+}
+
+fn restored(programs: &Path) -> anyhow::Result<()> {
+    let mut world = World::over(&peers(programs), &[setup(1)], "", CentreSetup::default())?;
+    world.start()?;
+    world.wait_for_rows("truck-001", 100)?;
+    let file = world.folder.path().join("fleet.dump");
+    let database = world.database.as_ref().context("no database")?;
+    let run = |name: &str, args: &[&str]| -> anyhow::Result<()> {
+        let output = database.tool(name).args(args).arg(&file).output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "{name}: {text}");
+        Ok(())
+    };
+    let url = database.url();
+    run("pg_dump", &["--format=custom", "--dbname", &url, "--file"])?;
+    world.wait_for_rows("truck-001", 300)?;
+    let before = world.stored("truck-001")?;
+    world.centre.kill_9()?;
+    world
+        .store()?
+        .tamper("DROP SCHEMA public CASCADE; CREATE SCHEMA public")?;
+    run("pg_restore", &["--single-transaction", "--dbname", &url])?;
+    anyhow::ensure!(world.stored("truck-001")? < before, "nothing went back");
+    world.centre.start()?;
+    world.wait_for_rows("truck-001", 100)?;
+    world.stop_and_verify()?;
+    let account = world.judge()?;
+    anyhow::ensure!(
+        account.is_exactly_once(),
+        "{:?} are missing",
+        account.missing_ms
+    );
     Ok(())
 }

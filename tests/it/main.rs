@@ -9,6 +9,7 @@
     reason = "all of this is test code, which clippy cannot see because of the own harness"
 )]
 
+mod access;
 mod alerts;
 mod bad_input;
 mod chaos;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         no_loss::trials(),
         clones::trials(),
         database::trials(),
+        access::trials(),
         chaos::trials(),
         alerts::trials(),
         real_input::trials(),

@@ -91,25 +91,32 @@ fn database_restored() -> anyhow::Result<()> {
     let mut world = World::new(&[setup(1)])?;
     world.start()?;
     world.wait_for_rows("truck-001", 100)?;
-    world.centre.kill_9()?;
-    let backup = world.folder.path().join("backup.sqlite");
-    for end in ["", "-wal", "-shm"] {
-        let from = format!("{}{end}", world.centre.database().display());
-        if Path::new(&from).exists() {
-            std::fs::copy(&from, format!("{}{end}", backup.display()))?;
-        }
-    }
-    world.centre.start()?;
+    let backup = world
+        .folder
+        .path()
+        .join("backup.sqlite")
+        .display()
+        .to_string();
+    let database = world.centre.database().display().to_string();
+    let central = |args: &[&str]| -> anyhow::Result<bool> {
+        Ok(world.centre.command(args).output()?.status.success())
+    };
+    let restore = ["restore", "--db", &database, "--from", &backup];
+    anyhow::ensure!(
+        central(&["backup", "--db", &database, "--to", &backup])?,
+        "backup"
+    );
+    anyhow::ensure!(
+        !central(&["backup", "--db", &database, "--to", &backup])?,
+        "twice"
+    );
+    anyhow::ensure!(!central(&restore)?, "a restore under a running ingest");
     world.wait_for_rows("truck-001", 300)?;
+    let before = world.stored("truck-001")?;
     world.centre.kill_9()?;
-    for end in ["", "-wal", "-shm"] {
-        let to = format!("{}{end}", world.centre.database().display());
-        std::fs::remove_file(&to).ok();
-        let from = format!("{}{end}", backup.display());
-        if Path::new(&from).exists() {
-            std::fs::copy(&from, &to)?;
-        }
-    }
+    let restored = world.centre.command(&restore).output()?;
+    anyhow::ensure!(restored.status.success(), "{restored:?}");
+    anyhow::ensure!(world.stored("truck-001")? < before, "nothing went back");
     world.centre.start()?;
     world.wait_for_rows("truck-001", 100)?;
     // What was acknowledged after the backup is asked for again, and it is still held.

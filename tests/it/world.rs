@@ -18,8 +18,8 @@ use crate::needs::Peers;
 
 /// Virtual seconds per second in most tests.
 pub(crate) const SPEED_X: u32 = 20;
-/// What a kill may cost, virtual ms: five seconds of real time.
-pub(crate) const ACCEPT_MS: u64 = 5000 * SPEED_X as u64;
+/// What a kill may cost, ms of real time.
+const ACCEPT_MS: u64 = 5000;
 
 /// `fleet-gateway` as this package builds it.
 pub(crate) fn gateway() -> Program {
@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) vehicles: Vec<Vehicle>,
     /// Per vehicle: the stamps at which it was killed.
     pub(crate) kills_ms: Vec<Vec<u64>>,
+    /// What a kill may cost, virtual ms.
+    pub(crate) accept_ms: u64,
     /// Per device: what was durable in its spool right after a kill.
     pub(crate) accepted: BTreeMap<String, BTreeSet<(i64, u64)>>,
 }
@@ -162,6 +164,7 @@ impl World {
             link,
             vehicles,
             kills_ms,
+            accept_ms: ACCEPT_MS * setups.first().map_or(1, |setup| u64::from(setup.speed_x)),
             accepted: BTreeMap::new(),
         })
     }
@@ -281,7 +284,7 @@ impl World {
             let rows = store.telemetry(device)?;
             let account = oracle::account(&vehicle.truth()?, &rows, &sensors());
             anyhow::ensure!(account.handed_out > 0, "{device} handed out nothing");
-            check_excuses(device, &account, kills_ms)?;
+            check_excuses(device, &account, kills_ms, self.accept_ms)?;
             let stored: BTreeSet<(i64, u64)> =
                 rows.iter().map(|row| (row.epoch, row.seq)).collect();
             let accepted = self.accepted.get(device).cloned().unwrap_or_default();
@@ -301,6 +304,7 @@ pub(crate) fn check_excuses(
     device: &str,
     account: &Account,
     kills_ms: &[u64],
+    accept_ms: u64,
 ) -> anyhow::Result<()> {
     let some = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>();
     let (twice, invented) = (some(&account.twice), some(&account.invented));
@@ -308,7 +312,7 @@ pub(crate) fn check_excuses(
         account.is_honest(),
         "{device}: twice {twice:?}, invented {invented:?}"
     );
-    let unexcused = account.missing_without_excuse(kills_ms, ACCEPT_MS);
+    let unexcused = account.missing_without_excuse(kills_ms, accept_ms);
     let (count, first) = (
         unexcused.len(),
         unexcused.iter().take(8).collect::<Vec<_>>(),

@@ -40,18 +40,21 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, delivery: &Delivery) {
-        let Some((device, Leaf::Alert)) = topic::parse(self.prefix, &delivery.topic) else {
-            return;
+        let is_of_centre = delivery.topic == format!("{}/central/alert", self.prefix);
+        let device = match topic::parse(self.prefix, &delivery.topic) {
+            Some((device, Leaf::Alert)) => Some(device),
+            _ if is_of_centre => None,
+            _ => return,
         };
         let alert: Alert = match serde_json::from_slice(&delivery.payload) {
             Ok(alert) => alert,
             Err(error) => {
-                tracing::warn!(%device, %error, "not an alert");
+                tracing::warn!(topic = delivery.topic, %error, "not an alert");
                 return;
             }
         };
-        let is_wanted = alert.device == device
-            && self.selection.takes(device.as_str(), alert.severity)
+        let is_wanted = device.is_none_or(|device| alert.device == device)
+            && self.selection.takes(alert.device.as_str(), alert.severity)
             && self.seen.is_first(&alert);
         if is_wanted {
             let line = show::line(&show::marked(alert, clock::utc_ms()), self.as_json);
@@ -121,7 +124,11 @@ async fn listen(
         reach: target.reach.clone(),
         client_id: format!("fleet-alerts-{seed:016x}"),
         is_persistent: false,
-        filters: vec![format!("{}/+/+/alert", target.prefix)],
+        filters: vec![
+            format!("{}/+/+/alert", target.prefix),
+            format!("{}/central/alert", target.prefix),
+        ],
+        self_test: None,
     };
     let (_said_in, mut said) = mpsc::channel(1);
     let (_acked_in, mut acked) = watch::channel(Place::default());

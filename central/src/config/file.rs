@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 use serde::{Deserialize, Serialize};
 
-use super::{Broker, Buckets, Config, Database, External, Ingest, Login, Place, Postgres};
+use super::{Broker, Buckets, Config, Database, External, Ingest, Login, Place, Postgres, Tls};
 
 /// Why a configuration cannot be used; each is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,9 @@ struct BrokerTable {
     port: Option<u16>,
     username: Option<String>,
     password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     prefix: Option<String>,
 }
 
@@ -86,6 +89,7 @@ struct BrokerTable {
 struct IngestTable {
     commit_ms_max: u32,
     ack_period_ms: u32,
+    gap_s: u32,
     buckets: String,
 }
 
@@ -96,6 +100,8 @@ impl Default for IngestTable {
             commit_ms_max: 20,
             // An ack a second frees a spool soon enough and costs little on a radio link.
             ack_period_ms: 1_000,
+            // Longer than a device takes to send again by itself, resend timers included.
+            gap_s: 600,
             buckets: Buckets::ALL.to_string(),
         }
     }
@@ -103,6 +109,7 @@ impl Default for IngestTable {
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:1883";
 const PORT_DEFAULT: u16 = 1883;
+const PORT_TLS_DEFAULT: u16 = 8883;
 const RETENTION_DAYS_MAX: u32 = 36_500;
 
 /// Reads and checks a configuration file.
@@ -144,6 +151,9 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
                 .login
                 .as_ref()
                 .map(|login| login.password_file.clone());
+            broker.ca_file = external.tls.as_ref().map(|tls| tls.ca_file.clone());
+            let client = external.tls.as_ref().and_then(|tls| tls.client.clone());
+            (broker.cert_file, broker.key_file) = client.unzip();
         }
     }
     let (path, url, password_file) = match &config.database.place {
@@ -162,6 +172,7 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
         ingest: IngestTable {
             commit_ms_max: config.ingest.commit_ms_max,
             ack_period_ms: config.ingest.ack_period_ms,
+            gap_s: config.ingest.gap_s,
             buckets: config.ingest.buckets.to_string(),
         },
     })
@@ -277,6 +288,9 @@ impl Check<'_> {
         self.absent("broker.port", table.port.as_ref(), only)?;
         self.absent("broker.username", table.username.as_ref(), only)?;
         self.absent("broker.password_file", table.password_file.as_ref(), only)?;
+        self.absent("broker.ca_file", table.ca_file.as_ref(), only)?;
+        self.absent("broker.cert_file", table.cert_file.as_ref(), only)?;
+        self.absent("broker.key_file", table.key_file.as_ref(), only)?;
         let text = table.listen.as_deref().unwrap_or(LISTEN_DEFAULT);
         let listen: SocketAddr = text.parse().map_err(|_| {
             self.value(
@@ -308,7 +322,11 @@ impl Check<'_> {
             .host
             .filter(|host| !host.is_empty())
             .ok_or_else(|| self.value("broker.host", "", "a host name or address"))?;
-        let port = table.port.unwrap_or(PORT_DEFAULT);
+        let tls = self.tls(table.ca_file, table.cert_file, table.key_file)?;
+        let port = table.port.unwrap_or(match tls {
+            Some(_) => PORT_TLS_DEFAULT,
+            None => PORT_DEFAULT,
+        });
         if port == 0 {
             return Err(self.value("broker.port", port, "1 to 65535"));
         }
@@ -330,7 +348,49 @@ impl Check<'_> {
                 return Err(self.value("broker.password_file", file.display(), allowed));
             }
         };
-        Ok(Broker::External(External { host, port, login }))
+        Ok(Broker::External(External {
+            host,
+            port,
+            login,
+            tls,
+        }))
+    }
+
+    fn tls(
+        &self,
+        ca_file: Option<PathBuf>,
+        cert_file: Option<PathBuf>,
+        key_file: Option<PathBuf>,
+    ) -> Result<Option<Tls>, ConfigError> {
+        let beside = |file: Option<PathBuf>| file.map(|file| self.beside(&file));
+        let Some(ca_file) = beside(ca_file) else {
+            self.absent("broker.cert_file", cert_file.as_ref(), "only with ca_file")?;
+            self.absent("broker.key_file", key_file.as_ref(), "only with ca_file")?;
+            return Ok(None);
+        };
+        let client = match (beside(cert_file), beside(key_file)) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => {
+                self.secret("broker.key_file", &key)?;
+                self.readable("broker.cert_file", &cert)?;
+                Some((cert, key))
+            }
+            (Some(cert), None) => {
+                return Err(self.value("broker.cert_file", cert.display(), "only with key_file"));
+            }
+            (None, Some(key)) => {
+                return Err(self.value("broker.key_file", key.display(), "only with cert_file"));
+            }
+        };
+        self.readable("broker.ca_file", &ca_file)?;
+        Ok(Some(Tls { ca_file, client }))
+    }
+
+    fn readable(&self, key: &'static str, path: &Path) -> Result<(), ConfigError> {
+        let shown = path.display();
+        std::fs::read(path)
+            .map(drop)
+            .map_err(|error| self.value(key, format!("{shown} ({error})"), "a readable file"))
     }
 
     /// A password that others can read is nobody's secret.
@@ -359,6 +419,9 @@ impl Check<'_> {
             let allowed = "100 to 30000";
             return Err(self.value("ingest.ack_period_ms", table.ack_period_ms, allowed));
         }
+        if table.gap_s > 86_400 {
+            return Err(self.value("ingest.gap_s", table.gap_s, "0 (never) to 86400"));
+        }
         let buckets = Buckets::parse(&table.buckets).ok_or_else(|| {
             let allowed = "a bucket or a range of them in two hex digits each, within 00-3f";
             self.value("ingest.buckets", &table.buckets, allowed)
@@ -366,6 +429,7 @@ impl Check<'_> {
         Ok(Ingest {
             commit_ms_max: table.commit_ms_max,
             ack_period_ms: table.ack_period_ms,
+            gap_s: table.gap_s,
             buckets,
         })
     }

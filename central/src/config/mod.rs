@@ -109,6 +109,15 @@ pub(crate) struct External {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) login: Option<Login>,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// How to know the broker, and how it knows us. The files are read at each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) ca_file: PathBuf,
+    /// Our certificate and its key.
+    pub(crate) client: Option<(PathBuf, PathBuf)>,
 }
 
 /// Who we say that we are. The password is read from its file at each connection.
@@ -125,6 +134,8 @@ pub(crate) struct Ingest {
     pub(crate) commit_ms_max: u32,
     /// A device is told its progress at most once in so many milliseconds.
     pub(crate) ack_period_ms: u32,
+    /// A gap that has not moved for so many seconds makes the centre ask the device; 0: never.
+    pub(crate) gap_s: u32,
     /// The buckets that this process serves; others serve the rest.
     pub(crate) buckets: Buckets,
 }
@@ -144,6 +155,7 @@ impl Broker {
                     host,
                     port: listen.port(),
                     login: None,
+                    tls: None,
                 }
             }
         }

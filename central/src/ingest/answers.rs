@@ -4,9 +4,10 @@
 //! its nonce; everything else is said to a device at most once per period, the first at once; numbers
 //! count up within a run. Never: an entry list longer than the contract's, a nonce that was not asked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use firmware_shared::id::{DeviceId, StreamId};
+use firmware_shared::alert::Alert;
+use firmware_shared::id::{DeviceId, Epoch, StreamId};
 use firmware_shared::message::{
     ACK_ENTRIES_MAX, ACK_RANGES_MAX, Ack, AckEntry, MESSAGE_LEN_MAX, Message, Nack,
 };
@@ -17,6 +18,8 @@ use super::sink::{Sink, SinkError, StreamKey};
 
 /// Devices whose last acknowledgement is remembered; above, those with nothing due are dropped.
 const DEVICES_MAX: usize = 20_000;
+/// Epochs about whose clash people were told; above, they are told again.
+const ALARMED_MAX: usize = 1_000;
 
 /// A message to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,10 @@ enum Said {
         device: DeviceId,
         stream: StreamId,
     },
+    /// A run that the device does not know, so that it says its birth.
+    Ask(DeviceId),
+    /// Something that people must know, said to them and not to a device.
+    Alarm(Box<Alert>),
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +66,10 @@ pub(super) struct Answers {
     at_once: Vec<Said>,
     due: HashMap<DeviceId, Due>,
     buffer: Vec<u8>,
+    alarmed: HashSet<(DeviceId, Epoch)>,
+    /// Devices that were asked know us under another run.
+    runs: HashMap<DeviceId, u64>,
+    asked: u64,
 }
 
 impl Answers {
@@ -72,6 +83,9 @@ impl Answers {
             at_once: Vec::new(),
             due: HashMap::new(),
             buffer: vec![0; MESSAGE_LEN_MAX],
+            alarmed: HashSet::new(),
+            runs: HashMap::new(),
+            asked: 0,
         }
     }
 
@@ -86,6 +100,28 @@ impl Answers {
     pub(super) fn nack(&mut self, device: &DeviceId, nack: Nack) {
         let device = device.clone();
         self.uncommitted.push(Said::Nack { device, nack });
+    }
+
+    /// Makes a device say its birth: to it, this ingest is another run from here on.
+    pub(super) fn ask(&mut self, device: &DeviceId) {
+        if self.runs.len() >= DEVICES_MAX {
+            self.runs.clear();
+        }
+        self.asked += 1;
+        // Unlike any run before, as far as 64 bits go.
+        let run = (self.run ^ self.asked).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.runs.insert(device.clone(), run);
+        self.at_once.push(Said::Ask(device.clone()));
+    }
+
+    /// A vehicle that clashes does so with each frame; people are told once per epoch, device and run.
+    pub(super) fn alarm(&mut self, alert: Alert) {
+        if self.alarmed.len() >= ALARMED_MAX {
+            self.alarmed.clear();
+        }
+        if self.alarmed.insert((alert.device.clone(), alert.epoch)) {
+            self.uncommitted.push(Said::Alarm(Box::new(alert)));
+        }
     }
 
     pub(super) fn progress(&mut self, key: &StreamKey) {
@@ -109,7 +145,11 @@ impl Answers {
 
     /// The group is not committed: what it says never goes out.
     pub(super) fn forget(&mut self) {
-        self.uncommitted.clear();
+        for said in self.uncommitted.drain(..) {
+            if let Said::Alarm(alert) = said {
+                self.alarmed.remove(&(alert.device, alert.epoch));
+            }
+        }
     }
 
     /// When the next acknowledgement becomes due.
@@ -158,6 +198,15 @@ impl Answers {
                 }
                 Said::Nack { device, nack } => {
                     answers.extend(self.answer(prefix, &device, &nack));
+                }
+                Said::Ask(device) => {
+                    self.acks(memory, sink, prefix, &device, None, &[], &mut answers)?;
+                }
+                Said::Alarm(alert) => {
+                    answers.extend(serde_json::to_vec(&alert).ok().map(|payload| Answer {
+                        topic: format!("{prefix}/central/alert"),
+                        payload,
+                    }))
                 }
                 Said::Progress { .. } => {}
             }
@@ -242,7 +291,7 @@ impl Answers {
             self.n += 1;
             let ack = Ack {
                 central_id: self.central_id,
-                run: self.run,
+                run: self.runs.get(device).copied().unwrap_or(self.run),
                 n: self.n,
                 nonce,
                 entries,

@@ -181,6 +181,14 @@ impl Memory {
         Ok(self.clocks.entry(key).or_default())
     }
 
+    /// The lowest number that is neither stored nor lost, of each stream with later ones that are.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (&StreamKey, u64)> {
+        self.streams.iter().filter_map(|(key, state)| {
+            let explained = state.record.ledger.with_stored(&state.record.have);
+            (explained.upto() < explained.next_seq()).then(|| (key, explained.upto()))
+        })
+    }
+
     pub(super) fn write_changes(&mut self, writes: &mut Vec<Write>) {
         for key in &self.touched {
             if let Some(state) = self.streams.get_mut(key) {

@@ -11,6 +11,7 @@
 mod alert;
 mod answers;
 mod batch;
+mod gaps;
 mod health;
 mod ledger;
 mod memory;
@@ -24,6 +25,7 @@ mod upkeep;
 
 use std::collections::HashMap;
 
+use firmware_shared::alert::{Alert, AlertState, Severity};
 use firmware_shared::id::{DeviceId, Lane, SeqRange, StreamId};
 use firmware_shared::message::{Nack, NackReason};
 use firmware_shared::topic::{self, Leaf};
@@ -56,6 +58,8 @@ pub(crate) struct CoreConfig {
     pub(crate) run: u64,
     pub(crate) ack_period_ms: u64,
     pub(crate) keep_sealed_bytes: bool,
+    /// A gap that has not moved for so long makes the centre ask; 0: never.
+    pub(crate) gap_ms: u64,
 }
 
 /// The ingest core.
@@ -65,6 +69,7 @@ pub(crate) struct Core {
     memory: Memory,
     answers: Answers,
     upkeep: Upkeep,
+    gaps: gaps::Gaps,
     writes: Vec<Write>,
     counts: HashMap<(String, &'static str), u64>,
 }
@@ -76,6 +81,7 @@ impl Core {
             config,
             memory: Memory::default(),
             upkeep: Upkeep::default(),
+            gaps: gaps::Gaps::default(),
             writes: Vec::new(),
             counts: HashMap::new(),
         }
@@ -225,6 +231,8 @@ impl Core {
     ) {
         self.count(key.device.as_str(), "clashes", 1);
         tracing::warn!(device = %key.device, text, "identity clash");
+        self.answers
+            .alarm(alert_of(key, range, publish.now_ms, &text));
         self.writes.push(Write::Alarm(Alarm {
             key: key.clone(),
             kind: "identity_clash",
@@ -233,6 +241,46 @@ impl Core {
             at_ms: publish.now_ms,
         }));
     }
+}
+
+/// A clash as an alert of the centre. It has no number of the device's, and is published on a topic of the
+/// centre's own, so that nobody takes it for one of the device's alerts.
+fn alert_of(key: &StreamKey, range: Option<SeqRange>, now_ms: i64, text: &str) -> Alert {
+    let id = format!("{}-{}-identity_clash", key.device, key.stream.epoch);
+    let utc = jiff::Timestamp::from_millisecond(now_ms)
+        .ok()
+        .and_then(|utc| utc.to_string().as_str().try_into().ok());
+    Alert {
+        id: cut(&id),
+        device: key.device.clone(),
+        epoch: key.stream.epoch,
+        seq: range.map_or(0, |range| range.first_seq),
+        state: AlertState::Raised,
+        severity: Severity::Critical,
+        kind: cut("identity_clash"),
+        sensor: cut("centre"),
+        value: None,
+        unit: heapless::String::new(),
+        expected: None,
+        low: None,
+        high: None,
+        boottime_ms: 0,
+        utc,
+        late: false,
+        window: range,
+        text: cut(text),
+    }
+}
+
+/// As much of a text as fits.
+fn cut<const N: usize>(text: &str) -> heapless::String<N> {
+    let mut cut = heapless::String::new();
+    for c in text.chars() {
+        if cut.push(c).is_err() {
+            break;
+        }
+    }
+    cut
 }
 
 /// One publish on its way through the core.

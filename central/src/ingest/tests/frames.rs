@@ -88,10 +88,15 @@ fn the_same_numbers_with_other_bytes_or_boundaries_are_quarantined_alarmed_and_n
         desk.give(Leaf::Telemetry, &frame(s, 10, 10));
         desk.entry();
         desk.give(Leaf::Telemetry, &clashing);
-        let heard = desk.hear();
+        let (heard, alarms) = desk.hear_with_alarms();
         let [Heard::Nack(nack)] = heard.as_slice() else {
             panic!("{name}: {heard:?}");
         };
+        let told: Vec<_> = alarms
+            .iter()
+            .map(|alarm| (alarm.kind.as_str(), alarm.device.clone(), alarm.epoch))
+            .collect();
+        assert_eq!(told, [("identity_clash", device(), s.epoch)], "{name}");
         assert_eq!(nack.reason, NackReason::Clash, "{name}");
         let claimed = firmware_shared::batch::claimed_header(&clashing).unwrap();
         assert_eq!(nack.frame, Some((s, claimed.range())), "{name}");
@@ -447,6 +452,7 @@ fn sealed_bytes_are_kept_where_the_configuration_says_so() {
         run: 1,
         ack_period_ms: 1,
         keep_sealed_bytes: true,
+        gap_ms: GAP_MS,
     };
     let mut committer = crate::committer::Committer::new(config, sink);
     let payload = frame(stream(1, T), 0, 4);

@@ -318,3 +318,46 @@ fn an_epoch_in_two_boots_is_an_identity_clash() {
     assert_eq!(desk.value("SELECT kind FROM alarms"), "identity_clash");
     assert_eq!(desk.value("SELECT boot_id FROM epochs"), "02".repeat(16));
 }
+
+#[test]
+fn a_gap_that_does_not_close_makes_the_device_say_its_birth_and_a_moving_one_does_not() {
+    let mut desk = Desk::new();
+    let s = stream(1, T);
+    let runs = |heard: &[Heard]| -> Vec<u64> {
+        let acks = heard.iter().filter_map(|heard| match heard {
+            Heard::Ack(ack) => Some(ack.run),
+            Heard::Nack(_) => None,
+        });
+        acks.collect()
+    };
+    desk.give(Leaf::Telemetry, &frame(s, 20, 10));
+    desk.pass(0);
+    let run = runs(&desk.hear())[0];
+    desk.pass(GAP_MS - 2 * ACK_PERIOD_MS);
+    assert!(desk.hear().is_empty(), "not before the limit");
+    // The backlog comes in: its lowest gap moves, and the time begins anew.
+    desk.give(Leaf::Telemetry, &frame(s, 0, 10));
+    desk.pass(ACK_PERIOD_MS);
+    assert_eq!(runs(&desk.hear()), [run]);
+    desk.pass(GAP_MS);
+    let asked = desk.hear();
+    let [Heard::Ack(ack)] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    assert_ne!(ack.run, run);
+    assert!(ack.nonce.is_none() && ack.entries.is_empty(), "{ack:?}");
+    // What is said from here on is of that run, the answer to the birth, too.
+    let asked = ack.run;
+    desk.give(Leaf::Status, &message(&birth(1, 7, 1, &[(s, Some(30))])));
+    assert_eq!(runs(&desk.hear()), [asked]);
+    // Not again at once; and never when there is no gap.
+    desk.pass(GAP_MS / 2);
+    assert!(desk.hear().is_empty());
+    desk.give(Leaf::Telemetry, &frame(s, 10, 10));
+    desk.hear();
+    desk.pass(10 * GAP_MS);
+    desk.pass(10 * GAP_MS);
+    assert!(desk.hear().is_empty());
+    desk.give(Leaf::Telemetry, &frame(s, 30, 1));
+    assert_eq!(desk.counter("gap_requests"), 1);
+}
