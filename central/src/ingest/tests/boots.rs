@@ -372,7 +372,7 @@ fn every_stored_reading_is_dated_within_its_bound_or_confined_by_its_boot() {
 }
 
 #[test]
-#[ignore = "ten minutes: cargo test --release -p central -- --ignored --nocapture hundred_thousand_boots_through"]
+#[ignore = "long: cargo test --release -p central -- --ignored --nocapture hundred_thousand_boots_through"]
 fn a_hundred_thousand_boots_through_the_database() {
     lives(BOOTS / BOOTS_PER_LIFE);
 }
