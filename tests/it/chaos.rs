@@ -6,11 +6,12 @@
 use libtest_mimic::Trial;
 use tests::broker::Kind;
 use tests::dice::Dice;
-use tests::fleet::{CentreSetup, Setup};
+use tests::fleet::{Centre, CentreSetup, Setup};
+use tests::store::Store;
 use tests::wait;
 
 use crate::needs::{self, Peers};
-use crate::world::{World, setup};
+use crate::world::{World, central, setup};
 
 /// Kills in the ordinary run, over all combinations together; `FLEET_CHAOS_KILLS` asks for more.
 const KILLS: usize = 200;
@@ -30,11 +31,26 @@ pub(crate) fn trials() -> Vec<Trial> {
             move |peers| kills(peers, at),
         )
     };
-    needs::COMBINATIONS
-        .into_iter()
-        .enumerate()
-        .map(trial)
-        .collect()
+    let more = [
+        needs::nothing(
+            "chaos::five_hundred_short_outages_in_one_drain_lose_and_double_nothing",
+            outages,
+        ),
+        needs::peers(
+            "chaos::acks_of_the_broker_alone_lose_what_the_broker_forgets_and_acks_of_the_centre_do_not",
+            Some(Kind::Mosquitto),
+            false,
+            forgetful,
+        ),
+        needs::peers(
+            "chaos::a_second_centre_at_the_same_broker_changes_nothing",
+            Some(Kind::Mosquitto),
+            false,
+            two_centres,
+        ),
+    ];
+    let kills = needs::COMBINATIONS.into_iter().enumerate().map(trial);
+    kills.chain(more).collect()
 }
 
 fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> anyhow::Result<T>
@@ -162,5 +178,125 @@ fn strike(world: &mut World, hit: Hit, dice: &mut Dice) -> anyhow::Result<()> {
             world.link.restore();
         }
     }
+    Ok(())
+}
+
+/// Outages during one drain.
+const OUTAGES: u64 = 500;
+
+fn outages() -> anyhow::Result<()> {
+    let mut setup = setup(1);
+    setup.broker = "backoff_ms_min = 10\nbackoff_ms_max = 20\nstatus_period_s = 2\n".to_owned();
+    let mut world = World::new(&[setup])?;
+    world.start()?;
+    world.wait_for_rows("truck-001", 20)?;
+    world.link.cut();
+    world.wait_for_some_truth(1_000)?;
+    let mut dice = Dice::new(SEED);
+    let begin = world.link.connections();
+    while world.link.connections() < begin + OUTAGES {
+        let before = (world.link.connections(), world.link.bytes_up());
+        world.link.restore();
+        // Less than an acknowledgement takes to come: what was sent is to be sent again.
+        let bytes = dice.below(400) as u64;
+        wait::until_true(
+            "the vehicle is back and sends",
+            tests::fleet::PATIENCE,
+            || {
+                let link = &world.link;
+                Ok(link.connections() > before.0 && link.bytes_up() > before.1 + bytes)
+            },
+        )?;
+        world.link.cut();
+    }
+    world.link.restore();
+    world.stop_and_verify()?;
+    let account = world.judge()?;
+    anyhow::ensure!(
+        account.is_exactly_once(),
+        "missing: {:?}",
+        account.missing_ms
+    );
+    Ok(())
+}
+
+/// The broker forgets what it acknowledged while the centre is away.
+fn forgetful(peers: &Peers) -> anyhow::Result<()> {
+    for (level, loses) in [("puback", true), ("central", false)] {
+        let mut setup = setup(1);
+        setup.broker = format!("ack = \"{level}\"\nstatus_period_s = 2\n");
+        let mut world = World::over(
+            peers,
+            &[setup],
+            "persistence false\n",
+            CentreSetup::default(),
+        )?;
+        world.start()?;
+        world.wait_for_rows("truck-001", 50)?;
+        world.centre.kill_9()?;
+        let before = world.link.bytes_up();
+        world.wait_for_some_truth(300)?;
+        wait::until_true("the broker takes frames", tests::fleet::PATIENCE, || {
+            Ok(world.link.bytes_up() > before + 500)
+        })?;
+        let broker = world.broker.as_mut().unwrap();
+        broker.kill_9()?;
+        broker.restart()?;
+        world.centre.start()?;
+        world.wait_for_rows("truck-001", 50)?;
+        if loses {
+            world.vehicles[0].stop()?;
+            world.centre.wait_for_goodbye("truck-001")?;
+            let rows = world.store()?.telemetry("truck-001")?;
+            let truth = world.vehicles[0].truth()?;
+            let account = tests::oracle::account(&truth, &rows, &crate::world::sensors());
+            anyhow::ensure!(
+                !account.missing_ms.is_empty(),
+                "with {level} nothing was lost"
+            );
+            let (report, clean) = world.centre.verify()?;
+            anyhow::ensure!(!clean, "verify does not see the loss: {report}");
+        } else {
+            world.stop_and_verify()?;
+            let account = world.judge()?;
+            anyhow::ensure!(
+                account.is_exactly_once(),
+                "missing: {:?}",
+                account.missing_ms
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A staging centre that subscribes to the same broker hears everything; the vehicles believe the first alone.
+fn two_centres(peers: &Peers) -> anyhow::Result<()> {
+    let mut world = World::over(peers, &[setup(1), setup(2)], "", CentreSetup::default())?;
+    world.start()?;
+    world.wait_for_rows("truck-001", 50)?;
+    let port = world.centre.port();
+    let mut staging = Centre::external(central(), &world.folder.path().join("staging"), port)?;
+    staging.start()?;
+    // The true centre is away; the other one acknowledges what it alone has.
+    world.centre.kill_9()?;
+    let heard = || -> anyhow::Result<i64> {
+        Store::at(staging.place())?.number("SELECT count(*) FROM readings")
+    };
+    wait::until_true("the staging centre hears", tests::fleet::PATIENCE, || {
+        Ok(heard()? > 200)
+    })?;
+    // What the broker kept for the true one is gone as well.
+    let broker = world.broker.as_mut().unwrap();
+    broker.kill_9()?;
+    broker.restart()?;
+    world.centre.start()?;
+    world.wait_for_rows("truck-002", 50)?;
+    world.stop_and_verify()?;
+    let account = world.judge()?;
+    anyhow::ensure!(
+        account.is_exactly_once(),
+        "missing: {:?}",
+        account.missing_ms
+    );
     Ok(())
 }

@@ -315,9 +315,13 @@ impl Vehicle {
             "speed_x = {}\nseed = {}\ntruth_file = \"truth.jsonl\"\n",
             setup.speed_x, setup.seed
         );
+        let backoff = match setup.broker.contains("backoff_ms_min") {
+            true => "",
+            false => "backoff_ms_min = 50\nbackoff_ms_max = 500\n",
+        };
         let mut config = format!(
             "[device]\nid = \"{}\"\n\n[spool]\ndir = \"spool\"\n\n[status]\nsocket = \"status.sock\"\n\n\
-             [broker]\nhost = \"127.0.0.1\"\nport = {port}\nbackoff_ms_min = 50\nbackoff_ms_max = 500\n\
+             [broker]\nhost = \"127.0.0.1\"\nport = {port}\n{backoff}\
              {}\n{}\n[[bus]]\nname = \"i2c\"\npath = \"sim:scenario.toml\"\n",
             setup.device, setup.broker, setup.more
         );
