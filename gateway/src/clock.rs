@@ -2,7 +2,7 @@
 //!
 //! Promises: `real_ms` is CLOCK_BOOTTIME, monotonic and counted through suspend: it drives every timer.
 //! `stamp_ms` is what readings carry: the same number on a vehicle, virtual time in a simulated world.
-//! The wall clock is looked at for time anchors alone. Never: an order taken from two different clocks.
+//! The wall clock is looked at for time anchors and for the validity of certificates alone. Never: an order taken from two different clocks.
 
 use std::time::Duration;
 
@@ -16,6 +16,22 @@ pub struct Now {
     pub real_ms: u64,
     /// The time that readings carry, ms.
     pub stamp_ms: u64,
+}
+
+/// When this was built, ms since 1970-01-01: it cannot be earlier than that.
+pub const BUILD_UTC_MS: i64 = {
+    // 2026-01-01, when the builder did not know.
+    const LEAST_S: i64 = 1_767_225_600;
+    match i64::from_str_radix(env!("FLEET_BUILD_UTC_S"), 10) {
+        Ok(seconds) if seconds > LEAST_S => seconds * 1_000,
+        _ => LEAST_S * 1_000,
+    }
+};
+
+/// What the wall clock says, ms since 1970-01-01; it may say anything.
+#[must_use]
+pub fn system_utc_ms() -> i64 {
+    wall_pair().utc_ms
 }
 
 /// What turns CLOCK_BOOTTIME into stamps.

@@ -103,3 +103,19 @@ impl NackReason {
         }
     }
 }
+
+/// Centre to device, on the ack topic: how fast the backlog may come. Live data, alerts and what the contract
+/// needs are not meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pacing {
+    /// Names the database; a device believes only its own centre.
+    pub central_id: u64,
+    /// Bytes a second; 0 stops the backlog, `None` ends an earlier limit.
+    pub backlog_bytes_per_s: Option<u32>,
+    /// How long this counts, s; a device believes no more than ten minutes.
+    pub valid_s: u32,
+}
+
+impl Message for Pacing {
+    const KIND: MessageKind = MessageKind::Pacing;
+}

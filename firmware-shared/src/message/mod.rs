@@ -1,5 +1,5 @@
 //! Messages that are not sealed batches: birth, status, goodbye, will, acknowledgement, refusal, losses,
-//! time anchors.
+//! time anchors, pacing.
 //!
 //! ```text
 //! offset  bytes  what
@@ -17,7 +17,7 @@ mod birth;
 mod loss;
 mod status;
 
-pub use ack::{ACK_ENTRIES_MAX, ACK_RANGES_MAX, Ack, AckEntry, Nack, NackReason};
+pub use ack::{ACK_ENTRIES_MAX, ACK_RANGES_MAX, Ack, AckEntry, Nack, NackReason, Pacing};
 pub use birth::{
     Birth, EPOCHS_MAX, HELD_RANGES_MAX, OpenEpoch, OpenLane, Opening, SoftwareVersion,
 };
@@ -54,6 +54,8 @@ pub enum MessageKind {
     Losses = 7,
     /// [`Anchors`].
     Anchors = 8,
+    /// [`Pacing`].
+    Pacing = 9,
 }
 
 /// Why bytes are not a message of the wanted kind.

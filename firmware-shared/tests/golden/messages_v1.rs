@@ -9,7 +9,7 @@ use firmware_shared::catalogue::{Catalogue, Details, SensorDetail, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::{
     Ack, AckEntry, Anchors, Birth, Goodbye, LaneNext, Loss, LossReason, Losses, MESSAGE_LEN_MAX,
-    Message, Nack, NackReason, OpenEpoch, OpenLane, Opening, Status, Will,
+    Message, Nack, NackReason, OpenEpoch, OpenLane, Opening, Pacing, Status, Will,
 };
 use firmware_shared::reading::Kind;
 use firmware_shared::serial;
@@ -259,6 +259,20 @@ fn anchors() {
         &anchors,
         "f208b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0058827f6b183c5986864008827f6b183c5986864018827f6b183c5986864028827f6b183c5986864038827f6b183c59868640463ec042c",
     );
+}
+
+#[test]
+fn pacing() {
+    let pacing = |backlog_bytes_per_s| Pacing {
+        central_id: 0x1122_3344_5566_7788,
+        backlog_bytes_per_s,
+        valid_s: 300,
+    };
+    check(
+        &pacing(Some(20_000)),
+        "f20988ef99abc5e88c911101a09c01ac02d0bb7737",
+    );
+    check(&pacing(None), "f20988ef99abc5e88c911100ac02f9c96eda");
 }
 
 #[test]

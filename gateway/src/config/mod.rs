@@ -25,9 +25,11 @@
 //! ```
 
 mod broker;
+mod budget;
 mod bus;
 mod error;
 mod host;
+mod keys;
 mod part;
 mod section;
 mod sensor;
@@ -39,10 +41,12 @@ use std::path::{Path, PathBuf};
 use firmware_shared::batch;
 use firmware_shared::id::DeviceId;
 
-pub use broker::{BrokerConfig, Credentials};
+pub use broker::BrokerConfig;
+pub use budget::BudgetConfig;
 pub use bus::{BusConfig, BusPath};
 pub use error::ConfigError;
 pub use host::{BAUDS, Bias, GpioChip, HostConfig, HostSource, KernelInterface};
+pub use keys::{KeyFiles, LoginFile, TlsFiles};
 pub use part::Driver;
 use section::Section;
 pub use sensor::{
@@ -63,6 +67,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// Where they go.
     pub broker: BrokerConfig,
+    /// What that may cost.
+    pub budget: BudgetConfig,
     /// When batches are closed.
     pub seal: SealConfig,
     /// The gateway about itself.
@@ -161,6 +167,7 @@ impl Config {
         let device = read_device(&mut root)?;
         let spool = read_spool(&mut root)?;
         let broker = broker::read(&mut root)?;
+        let budget = budget::read(&mut root)?;
         let seal = read_seal(&mut root)?;
         let health = read_health(&mut root)?;
         let status = read_status(&mut root)?;
@@ -180,6 +187,7 @@ impl Config {
             device,
             spool,
             broker,
+            budget,
             seal,
             health,
             status,

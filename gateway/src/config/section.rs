@@ -77,7 +77,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn missing(&self, name: &str, allowed: impl Into<String>) -> ConfigError {
+    /// The error for a key that is not there.
+    pub(super) fn missing(&self, name: &str, allowed: impl Into<String>) -> ConfigError {
         ConfigError::Missing {
             file: self.file.to_owned(),
             key: self.key(name),
@@ -219,6 +220,29 @@ impl<'a> Section<'a> {
             }
             Some(value) => Err(self.refuse(name, one_line(&value), allowed)),
         }
+    }
+
+    /// A list of values that texts stand for; an absent one is empty.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Some(value) = self.take(name) else {
+            self.note(name, Vec::<Value>::new());
+            return Ok(Vec::new());
+        };
+        let Value::Array(values) = &value else {
+            return Err(self.refuse(name, one_line(&value), format!("a list of {allowed}")));
+        };
+        let mut list = Vec::new();
+        for text in values {
+            let parsed = text.as_str().and_then(&parse);
+            list.push(parsed.ok_or_else(|| self.refuse(name, one_line(text), allowed))?);
+        }
+        self.note(name, value);
+        Ok(list)
     }
 
     /// A text that must be there.

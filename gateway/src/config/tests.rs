@@ -50,7 +50,7 @@ fn a_minimal_file_gets_every_default() {
     assert_eq!((config.broker.port, config.broker.keep_alive_s), (1883, 30));
     assert_eq!(
         (config.broker.backoff_ms_min, config.broker.backoff_ms_max),
-        (500, 60_000)
+        (500, 57_000)
     );
     assert_eq!(
         (config.broker.resend_ms_min, config.broker.resend_ms_max),
@@ -58,7 +58,8 @@ fn a_minimal_file_gets_every_default() {
     );
     assert_eq!(config.broker.prefix, "fleet/v1");
     assert_eq!(config.broker.ack, AckLevel::Central);
-    assert_eq!(config.broker.credentials, None);
+    assert_eq!(config.broker.keys, KeyFiles::default());
+    assert!(config.broker.route.is_plain() && config.broker.fallbacks.is_empty());
     assert_eq!(
         config.seal,
         SealConfig {
@@ -360,7 +361,7 @@ fn a_password_file_is_read_only_when_nobody_else_can() {
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
     let config = load().unwrap();
     assert_eq!(
-        config.broker.credentials.as_ref().unwrap().password,
+        config.broker.keys.read().unwrap().login.unwrap().password,
         "hunter2"
     );
     for shown in [config.effective_toml(), format!("{config:?}")] {

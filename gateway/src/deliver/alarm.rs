@@ -29,6 +29,10 @@ pub enum AlarmKind {
     FrameRefused,
     /// The topic prefix cannot be used.
     BadPrefix,
+    /// The month's data plan is used up.
+    PlanUsedUp,
+    /// The broker refuses what we publish.
+    BrokerRefuses,
 }
 
 impl AlarmKind {
@@ -46,6 +50,8 @@ impl AlarmKind {
             Self::CentreRestored => "centre_restored",
             Self::FrameRefused => "frame_refused",
             Self::BadPrefix => "bad_prefix",
+            Self::PlanUsedUp => "plan_used_up",
+            Self::BrokerRefuses => "broker_refuses",
         }
     }
 }

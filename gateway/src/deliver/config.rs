@@ -6,6 +6,9 @@ use firmware_shared::message::SoftwareVersion;
 use firmware_shared::time::BootId;
 use firmware_shared::topic::PREFIX_DEFAULT;
 
+use crate::forward::budget::Plans;
+use crate::forward::flow::FlowLimits;
+use crate::forward::window::WindowLimits;
 use crate::spool::{PerLane, SpoolLimits};
 
 /// Who runs.
@@ -45,10 +48,23 @@ pub struct DeliverConfig {
     pub prefix: String,
     /// Messages without an answer of the broker, telemetry and health together.
     pub window: usize,
+    /// Their bytes at first; then the window follows the link.
+    pub window_bytes_start: u64,
+    /// Their bytes at most.
+    pub window_bytes_max: u64,
+    /// How long a frame may wait behind the backlog on the way to the broker, ms.
+    pub queue_ms: u64,
     /// The same for alerts.
     pub alert_window: usize,
     /// Frames that the broker took and the centre has not acknowledged.
     pub awaiting_max: usize,
+    /// Their bytes.
+    pub awaiting_bytes_max: u64,
+    /// From so many acknowledged ranges of a stream on, the lowest hole is filled before anything else: an
+    /// acknowledgement names no more than 64.
+    pub holes_first: usize,
+    /// The data plans.
+    pub plans: Plans,
     /// First wait before a frame is sent again, ms.
     pub resend_ms_min: u64,
     /// Longest wait before a frame is sent again, ms.
@@ -95,10 +111,19 @@ impl DeliverConfig {
                 segment_bytes: MIB,
             },
             prefix: PREFIX_DEFAULT.to_owned(),
-            // 20 batches of 1 KiB are two seconds of a 10 kB/s link.
-            window: 20,
-            alert_window: 4,
-            awaiting_max: 256,
+            // What a fast link carries in some milliseconds; a slow one is bounded by the bytes.
+            window: 900,
+            // One round trip of a slow link without queue.
+            window_bytes_start: 8 * 1024,
+            window_bytes_max: MIB / 2,
+            // Alerts share the slowest link with the backlog: this is what they notice of it.
+            queue_ms: 150,
+            alert_window: 16,
+            // The centre acknowledges once a second: 10,000 frames a second and half as many to spare.
+            awaiting_max: 16 * 1024,
+            awaiting_bytes_max: 4 * MIB,
+            holes_first: 48,
+            plans: Plans::default(),
             resend_ms_min: 30_000,
             resend_ms_max: 600_000,
             centre_silent_ms: 60_000,
@@ -111,6 +136,36 @@ impl DeliverConfig {
             disk_retry_ms: 60_000,
             ack_level: AckLevel::Central,
             seed,
+        }
+    }
+    /// Below this no window shrinks: one frame of a minute.
+    const WINDOW_BYTES_MIN: u64 = 2 * 1024;
+
+    /// What the main connection may have under way.
+    pub(crate) fn main_limits(&self) -> FlowLimits {
+        FlowLimits {
+            in_flight_max: self.window,
+            window: WindowLimits {
+                bytes_min: Self::WINDOW_BYTES_MIN.min(self.window_bytes_max),
+                bytes_start: self.window_bytes_start,
+                bytes_max: self.window_bytes_max,
+                queue_ms: self.queue_ms,
+            },
+            awaiting_max: self.awaiting_max,
+            awaiting_bytes_max: self.awaiting_bytes_max,
+        }
+    }
+
+    /// What the alert connection may have under way: alerts are few, and none waits for a window.
+    pub(crate) fn alert_limits(&self) -> FlowLimits {
+        let main = self.main_limits();
+        FlowLimits {
+            in_flight_max: self.alert_window,
+            window: WindowLimits {
+                bytes_min: main.window.bytes_max,
+                ..main.window
+            },
+            ..main
         }
     }
 }

@@ -29,6 +29,7 @@ pub use compose::will;
 pub use config::{AckLevel, DeliverConfig, ProcessIdentity};
 pub use stats::{Counts, DeliverStats, LaneStats};
 
+use crate::forward::budget::{Budget, Month, PlanUse};
 use crate::forward::centre::Centre;
 use crate::forward::flow::{Flow, Item};
 use crate::forward::link::Connection;
@@ -55,6 +56,7 @@ pub struct Deliver {
     centre: Centre,
     pace: Pace,
     silence: Silence,
+    budget: Budget,
     birth: BirthPlan,
     losses: LossRound,
     /// The boot whose anchors go out next.
@@ -133,13 +135,14 @@ impl Deliver {
         }
         let has_anchors = !spool.book().boots.is_empty();
         let mut deliver = Self {
-            main: Flow::new(Connection::Main, config.window, config.awaiting_max),
-            alert: Flow::new(Connection::Alert, config.alert_window, config.awaiting_max),
+            main: Flow::new(Connection::Main, config.main_limits()),
+            alert: Flow::new(Connection::Alert, config.alert_limits()),
             cursors: PerLane::from_fn(|_| Place::default()),
             health_turn: false,
             centre: Centre::default(),
             pace: Pace::new(config.resend_ms_min, config.resend_ms_max),
             silence: Silence::new(config.centre_silent_ms),
+            budget: Budget::new(config.plans, now_ms),
             birth: BirthPlan::default(),
             losses: LossRound::default(),
             anchors_next: has_anchors.then_some(0),
@@ -234,17 +237,48 @@ impl Deliver {
             .map(|since_ms| since_ms.saturating_add(self.config.state_lazy_ms));
         let retry_ms = self.spool.is_in_ram().then_some(self.disk_retry_ms);
         let times = [state_ms, retry_ms, self.silence.silent_ms()];
+        let times = times.into_iter().chain(self.budget.deadlines());
         let link = self
             .main_deadlines()
             .into_iter()
             .chain(self.alert_deadlines());
         // What is due already waits for an event, not for time.
         let later = times
-            .into_iter()
             .chain(link)
             .flatten()
             .filter(|at_ms| *at_ms > self.now_ms);
         later.min()
+    }
+
+    /// What an earlier process has used of the data plan.
+    pub fn restore_plan(&mut self, used: PlanUse) {
+        self.budget.restore(used);
+    }
+
+    /// What was used of the data plan, to be kept for the next process.
+    #[must_use]
+    pub fn plan_use(&self) -> PlanUse {
+        self.budget.used()
+    }
+
+    /// Whether the vehicle is in a foreign network, and the month, as far as they are known.
+    pub fn note_network(&mut self, now_ms: u64, is_roaming: bool, month: Option<Month>) {
+        self.tick(now_ms);
+        self.budget.set_roaming(self.now_ms, is_roaming);
+        if let Some(month) = month {
+            self.budget.note_month(month);
+        }
+        self.judge_plan();
+    }
+
+    fn judge_plan(&mut self) {
+        if self.budget.is_used_up() {
+            let text = "the data plan of this month is used up; only alerts go out";
+            self.alarms.raise(AlarmKind::PlanUsedUp, text);
+        } else {
+            let text = "the data plan allows readings again";
+            self.alarms.clear(AlarmKind::PlanUsedUp, text);
+        }
     }
 
     /// What should become alerts since the last call.
@@ -269,7 +303,11 @@ impl Deliver {
             connected: self.main.session().is_some(),
             alert_connected: self.alert.session().is_some(),
             in_flight: (self.main.in_flight_count() + self.alert.in_flight_count()) as u64,
+            in_flight_bytes: self.main.in_flight_bytes() + self.alert.in_flight_bytes(),
+            window_bytes: self.main.window_bytes(),
             awaiting: (self.main.awaiting_count() + self.alert.awaiting_count()) as u64,
+            awaiting_bytes: self.main.awaiting_bytes() + self.alert.awaiting_bytes(),
+            plan: self.budget.stats(),
             ack_latency_ms: self.pace.ack_latency_ms(),
             alarms: self.alarms.standing(),
             counts: self.counts,
@@ -366,13 +404,6 @@ impl Deliver {
         }
     }
 
-    fn flow_of_lane(&mut self, lane: Lane) -> &mut Flow {
-        match lane {
-            Lane::Alert => &mut self.alert,
-            Lane::Telemetry | Lane::Health => &mut self.main,
-        }
-    }
-
     /// Whether frames of the connection may go out: the main one says its birth first.
     fn is_open(&self, connection: Connection) -> bool {
         match connection {
@@ -409,6 +440,7 @@ impl Deliver {
     /// Time passes.
     fn tick(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
+        self.budget.tick(self.now_ms);
         let dirty_since_ms = self.state_dirty_since_ms.unwrap_or(self.now_ms);
         self.state_dirty_since_ms = self.spool.is_dirty().then_some(dirty_since_ms);
         let due_ms = dirty_since_ms.saturating_add(self.config.state_lazy_ms);

@@ -6,9 +6,12 @@
 //! or a release on arbitrary bytes.
 
 use firmware_shared::id::{Lane, SeqRange, StreamId};
-use firmware_shared::message::{Ack, AckEntry, LossReason, Message, MessageKind, Nack, NackReason};
+use firmware_shared::message::{
+    Ack, AckEntry, LossReason, Message, MessageKind, Nack, NackReason, Pacing,
+};
 
 use super::{AckLevel, AlarmKind, BirthPlan, Closing, Deliver};
+use crate::forward::budget::PACKET_OVERHEAD_LEN;
 use crate::forward::centre::Verdict;
 use crate::forward::flow::{Cargo, Item, Sent};
 use crate::forward::link::{Connection, LinkEvent, Session};
@@ -27,7 +30,21 @@ impl Deliver {
         match event {
             LinkEvent::Connected(session) => self.connected(session),
             LinkEvent::Disconnected(session) => self.disconnected(session),
+            LinkEvent::Limited {
+                session,
+                in_flight_max,
+            } => {
+                let flow = self.flow_mut(session.connection);
+                if flow.is_session(session) {
+                    flow.limit_in_flight(in_flight_max);
+                }
+            }
             LinkEvent::PubAck { session, token } => self.puback(session, token),
+            LinkEvent::Refused {
+                session,
+                token,
+                reason,
+            } => self.refused_by_broker(session, token, &reason),
             LinkEvent::TooLarge { session, token } => self.too_large(session, token),
             LinkEvent::Received { payload } => self.received(&payload),
         }
@@ -45,10 +62,8 @@ impl Deliver {
             Connection::Main => {
                 self.counts.connections += 1;
                 self.centre.expect_nothing();
-                self.cursors = PerLane {
-                    alert: self.cursors.alert,
-                    ..PerLane::default()
-                };
+                // The alerts, too: without a connection of their own they go over this one.
+                self.cursors = PerLane::default();
                 self.birth = BirthPlan {
                     due_ms: Some(self.now_ms),
                     gate_ms: Some(self.now_ms.saturating_add(self.config.backlog_wait_ms)),
@@ -76,13 +91,13 @@ impl Deliver {
     }
 
     fn puback(&mut self, session: Session, token: u64) {
-        let flow = self.flow_mut(session.connection);
-        let Some(cargo) = Some(flow)
-            .filter(|flow| flow.is_session(session))
-            .and_then(|flow| flow.landed(token))
-        else {
+        let Some(cargo) = self.landed(session, token) else {
             return;
         };
+        self.alarms.clear(
+            AlarmKind::BrokerRefuses,
+            "the broker takes what we publish again",
+        );
         let by_broker = self.config.ack_level == AckLevel::Puback;
         match cargo {
             Cargo::Frame(sent) if by_broker => {
@@ -109,6 +124,36 @@ impl Deliver {
         }
     }
 
+    fn landed(&mut self, session: Session, token: u64) -> Option<Cargo> {
+        let now_ms = self.now_ms;
+        let flow = self.flow_mut(session.connection);
+        if !flow.is_session(session) {
+            return None;
+        }
+        flow.landed(now_ms, token)
+    }
+
+    /// The broker has not taken it, whatever level of acknowledgement counts: a frame is sent again when its
+    /// time has come, anything else is said again anyway.
+    fn refused_by_broker(&mut self, session: Session, token: u64, reason: &str) {
+        let Some(cargo) = self.landed(session, token) else {
+            return;
+        };
+        self.counts.refused += 1;
+        let text = format!("the broker refuses a message: {reason}");
+        self.alarms.raise(AlarmKind::BrokerRefuses, text);
+        match cargo {
+            Cargo::Frame(mut sent) => {
+                sent.resend_ms = self.now_ms.saturating_add(self.wait_ms(sent.resends));
+                if let Some(fallen) = self.flow_mut(session.connection).await_centre(sent) {
+                    self.hand_back(&fallen.item);
+                }
+            }
+            Cargo::Goodbye => self.closing = Closing::Done,
+            Cargo::Nothing | Cargo::Report | Cargo::Losses(_) => {}
+        }
+    }
+
     /// How long a frame waits for the centre; a clean stop cannot wait as long as a drive.
     fn wait_ms(&self, resends: u32) -> u64 {
         let wait_ms = self.pace.wait_ms(resends);
@@ -120,17 +165,15 @@ impl Deliver {
     }
 
     fn too_large(&mut self, session: Session, token: u64) {
-        let flow = self.flow_mut(session.connection);
-        if !flow.is_session(session) {
-            return;
-        }
-        if let Some(Cargo::Frame(sent)) = flow.landed(token) {
+        if let Some(Cargo::Frame(sent)) = self.landed(session, token) {
             // It would end every connection that tries to send it.
             self.spool.lose_damaged(sent.item.stream, sent.item.range);
         }
     }
 
     fn received(&mut self, payload: &[u8]) {
+        self.budget
+            .receive(payload.len() as u64 + PACKET_OVERHEAD_LEN);
         let kind = firmware_shared::message::open(payload).map(|(kind, _)| kind);
         match kind {
             Ok(kind) if kind == MessageKind::Ack as u8 => match Ack::decode(payload) {
@@ -141,8 +184,23 @@ impl Deliver {
                 Ok(nack) => self.nack(&nack),
                 Err(_) => self.counts.garbage += 1,
             },
+            Ok(kind) if kind == MessageKind::Pacing as u8 => match Pacing::decode(payload) {
+                Ok(pacing) => self.pacing(&pacing),
+                Err(_) => self.counts.garbage += 1,
+            },
             _ => self.counts.garbage += 1,
         }
+    }
+
+    /// Our centre asks for less or more of the backlog. It can slow us for ten minutes at most.
+    fn pacing(&mut self, pacing: &Pacing) {
+        if self.spool.book().central_id != Some(pacing.central_id) {
+            self.counts.acks_ignored += 1;
+            return;
+        }
+        let bytes_per_s = pacing.backlog_bytes_per_s.map(u64::from);
+        let for_ms = u64::from(pacing.valid_s).saturating_mul(1_000);
+        self.budget.hint(self.now_ms, bytes_per_s, for_ms);
     }
 
     fn ack(&mut self, ack: &Ack) {
@@ -233,8 +291,9 @@ impl Deliver {
         let passed_seq = stream.acked.next_seq();
         let sent_before_ms = self.now_ms.saturating_sub(self.pace.passed_ms());
         let now_ms = self.now_ms;
-        self.flow_of_lane(entry.lane)
-            .hasten(entry.stream(), passed_seq, sent_before_ms, now_ms);
+        for flow in [&mut self.main, &mut self.alert] {
+            flow.hasten(entry.stream(), passed_seq, sent_before_ms, now_ms);
+        }
         *self.acked.get_mut(entry.lane) += added;
         if changed {
             self.spool.note_change();
@@ -374,8 +433,9 @@ impl Deliver {
             self.spool.lose_damaged(stream, range);
             return self.settle();
         }
-        self.flow_of_lane(stream.lane)
-            .settle(|item| item.stream == stream && item.range == range, |_| ());
+        for flow in [&mut self.main, &mut self.alert] {
+            flow.settle(|item| item.stream == stream && item.range == range, |_| ());
+        }
         self.hand_back(&Item {
             stream,
             range,

@@ -2,8 +2,10 @@
 //!
 //! Promises: the birth is the first message of a main connection; then reports, then live frames, with the
 //! backlog at every fourth publish at the latest; the backlog begins when the birth is answered or after
-//! its wait, oldest first; while the centre is silent only live frames and one probe at a time go out.
-//! Never: publishes a frame that is acknowledged, lost, in flight or awaiting.
+//! its wait, oldest first; while the centre is silent only live frames and one probe at a time go out; when
+//! what the centre has is in too many pieces, the lowest hole comes first; alerts go over the main connection
+//! while they have none of their own; the data plan holds back everything but alerts, births and the last
+//! word. Never: publishes a frame that is acknowledged, lost, in flight or awaiting.
 
 use firmware_shared::id::{Lane, StreamId};
 use firmware_shared::message::Birth;
@@ -11,6 +13,7 @@ use firmware_shared::topic::Topic;
 
 use super::compose::encoded;
 use super::{Closing, Deliver};
+use crate::forward::budget::PACKET_OVERHEAD_LEN;
 use crate::forward::flow::{Cargo, Flow, Item, Sent};
 use crate::forward::link::{Connection, LinkCommand};
 use crate::spool::{Place, Unread};
@@ -20,6 +23,11 @@ use crate::spool::{Place, Unread};
 enum Source {
     Live,
     Backlog { resends: u32 },
+}
+
+/// Bytes of a message and of its answer, an estimate of the headers included.
+fn message_len(topic: &Topic, payload: &[u8]) -> u64 {
+    topic.len() as u64 + payload.len() as u64 + PACKET_OVERHEAD_LEN
 }
 
 fn listed(birth: &Birth) -> impl Iterator<Item = StreamId> + '_ {
@@ -57,11 +65,33 @@ impl Deliver {
             return Some(command);
         }
         self.birth.sent_ms?;
-        let reports = self.poll_losses().or_else(|| self.poll_anchors());
-        let reports = reports.or_else(|| self.poll_status());
+        if let Some(command) = self.poll_carried() {
+            return Some(command);
+        }
+        let reports = if self.budget.is_open() {
+            let reports = self.poll_losses().or_else(|| self.poll_anchors());
+            reports.or_else(|| self.poll_status())
+        } else {
+            None
+        };
         reports
             .or_else(|| self.poll_frames(Connection::Main))
             .or_else(|| self.poll_goodbye())
+    }
+
+    /// An alert that has no connection of its own. The window does not hold it back.
+    fn poll_carried(&mut self) -> Option<LinkCommand> {
+        if self.alert.session().is_some() {
+            return None;
+        }
+        while self.main.takes_report() {
+            let item = self.next_of_backlog(Lane::Alert)?;
+            let source = Source::Backlog { resends: 0 };
+            if let Some(command) = self.publish_frame(Connection::Main, item, source) {
+                return Some(command);
+            }
+        }
+        None
     }
 
     /// A broker that answers pings but no publish would stop us for ever.
@@ -179,17 +209,42 @@ impl Deliver {
     }
 
     fn poll_frames(&mut self, connection: Connection) -> Option<LinkCommand> {
-        if !self.flow_mut(connection).takes_frame() {
+        let is_allowed = connection == Connection::Alert || self.budget.is_open();
+        if !is_allowed || !self.flow_mut(connection).takes_frame() {
             return None;
         }
-        if self.flow_mut(connection).is_backlog_turn() {
+        let is_holed = connection == Connection::Main && self.is_holed();
+        if is_holed || self.flow_mut(connection).is_backlog_turn() {
             if let Some(command) = self.poll_backlog(connection) {
                 return Some(command);
             }
             self.flow_mut(connection).note_turn(false);
+            if is_holed && self.is_backlog_open() && !self.silence.is_silent() {
+                // A live frame would be one more piece; the hole is on its way or waits for its turn.
+                return self.poll_live_behind_holes();
+            }
         }
         self.poll_live(connection)
             .or_else(|| self.poll_backlog(connection))
+    }
+
+    /// Whether what the centre has of a stream of this process is in so many pieces that an
+    /// acknowledgement will soon not name them all.
+    fn is_holed(&self) -> bool {
+        [Lane::Telemetry, Lane::Health].into_iter().any(|lane| {
+            let epoch = self.identity.epoch;
+            let stream = self.spool.book().stream(StreamId { epoch, lane });
+            stream.is_some_and(|stream| stream.acked.ranges().len() >= self.config.holes_first)
+        })
+    }
+
+    /// Live frames go on when nothing is left that could fill a hole.
+    fn poll_live_behind_holes(&mut self) -> Option<LinkCommand> {
+        if self.main.is_quiet() {
+            self.poll_live(Connection::Main)
+        } else {
+            None
+        }
     }
 
     fn poll_live(&mut self, connection: Connection) -> Option<LinkCommand> {
@@ -212,7 +267,8 @@ impl Deliver {
             };
         }
         let probing = connection == Connection::Main && self.silence.is_silent();
-        if connection == Connection::Main && !self.is_backlog_open() {
+        let is_open = self.is_backlog_open() && self.budget.is_backlog_open();
+        if connection == Connection::Main && !is_open {
             return None;
         }
         if probing
@@ -279,11 +335,8 @@ impl Deliver {
                 break None;
             };
             let done = self.spool.book().is_done(found.stream, found.range);
-            if !done
-                && !self
-                    .flow_of_lane(lane)
-                    .is_busy(found.stream, found.range.first_seq)
-            {
+            let busy = |flow: &Flow| flow.is_busy(found.stream, found.range.first_seq);
+            if !done && !busy(&self.main) && !busy(&self.alert) {
                 break Some(Item {
                     stream: found.stream,
                     range: found.range,
@@ -327,9 +380,16 @@ impl Deliver {
             sent_ms: self.now_ms,
             resends,
             resend_ms: u64::MAX,
+            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         };
+        let is_backlog = !is_live && connection == Connection::Main && lane != Lane::Alert;
         let topic = self.topics.of_lane(lane).clone();
-        self.publish(connection, topic, payload, Cargo::Frame(sent))
+        let len = message_len(&topic, &payload);
+        let command = self.publish(connection, topic, payload, Cargo::Frame(sent));
+        if command.is_some() && is_backlog {
+            self.budget.spend_hint(len);
+        }
+        command
     }
 
     fn publish(
@@ -347,7 +407,10 @@ impl Deliver {
         let (token, now_ms) = (self.token, self.now_ms);
         self.counts.published += 1;
         self.counts.published_bytes += payload.len() as u64;
-        self.flow_mut(connection).published(token, now_ms, cargo);
+        let len = message_len(&topic, &payload);
+        self.budget.spend(len);
+        self.flow_mut(connection)
+            .published(token, now_ms, len, cargo);
         Some(LinkCommand::Publish {
             session,
             token,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 use super::alarm::AlarmKind;
+use crate::forward::budget::PlanStats;
 use crate::spool::PerLane;
 
 /// How delivery is doing.
@@ -26,8 +27,16 @@ pub struct DeliverStats {
     pub alert_connected: bool,
     /// Messages without an answer of the broker.
     pub in_flight: u64,
+    /// Their bytes, an estimate of the headers included.
+    pub in_flight_bytes: u64,
+    /// How many of them the backlog may have, at the pace of the link.
+    pub window_bytes: u64,
     /// Frames that the broker took and the centre has not acknowledged.
     pub awaiting: u64,
+    /// Their bytes.
+    pub awaiting_bytes: u64,
+    /// What is used of the data plan.
+    pub plan: PlanStats,
     /// Smoothed time from publish to central acknowledgement, ms.
     pub ack_latency_ms: Option<u64>,
     /// Alarms that stand.
@@ -81,6 +90,8 @@ pub struct Counts {
     pub acks_ignored: u64,
     /// Refusals.
     pub nacks: u64,
+    /// Messages that the broker refused.
+    pub refused: u64,
     /// Refusals because of other bytes under the same numbers.
     pub clashes: u64,
     /// Payloads on the ack topic that are no message.

@@ -1,5 +1,7 @@
 mod answering;
+mod bottleneck;
 pub(crate) mod centre;
 mod model;
+mod plan;
 mod sending;
 pub(crate) mod world;

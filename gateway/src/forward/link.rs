@@ -25,6 +25,13 @@ pub struct Session {
 pub enum LinkEvent {
     /// A connection lives; on [`Connection::Main`] the ack topic is subscribed.
     Connected(Session),
+    /// The broker of this life takes at most so many messages unanswered.
+    Limited {
+        /// The life.
+        session: Session,
+        /// Messages in flight at most.
+        in_flight_max: usize,
+    },
     /// It is gone with everything that was in flight.
     Disconnected(Session),
     /// The broker took a message. That is all it says.
@@ -33,6 +40,15 @@ pub enum LinkEvent {
         session: Session,
         /// The command's token.
         token: u64,
+    },
+    /// The broker refuses a message and says why; it has not taken it.
+    Refused {
+        /// Where it was published.
+        session: Session,
+        /// The command's token.
+        token: u64,
+        /// Its words.
+        reason: String,
     },
     /// A message is longer than the broker may take; it was not sent.
     TooLarge {

@@ -1,46 +1,42 @@
-//! The rim: two MQTT 3.1.1 connections on one thread. The only file that names `rumqttc`.
+//! The rim: two MQTT connections on one thread. The only files that name `rumqttc` are this and those below.
 //!
 //! Promises: every life of a connection has a fresh client and event loop, so nothing of an earlier life is
 //! ever sent or answered in a later one; a token is answered when the broker answers its packet; a message
-//! longer than the limit is refused before it can end the connection; a half-open link is given up within
-//! two keep-alives; the caller is never blocked; a stop says DISCONNECT and ends within its time.
+//! longer than the limit is refused before it can end the connection; a link on which nothing is heard for
+//! two keep-alives is given up, however full its buffers are; an attempt tries the brokers in their order,
+//! and who had to take a later one looks now and then whether the first is back; the caller is never
+//! blocked; a stop says DISCONNECT and ends within its time.
 //!
 //! Never: keeps a message beyond its life (the spool owns every unacknowledged byte); retries one; frees
 //! one.
 //!
-//! The request channel of rumqttc has no capacity, so that what it would drop at a reconnect cannot pile up
-//! in it. Its packet ids are reused at once, therefore they are mapped to tokens in the order in which
-//! packets left and are forgotten with the life.
+//! Packet ids are reused at once, therefore they are mapped to tokens in the order in which packets left and
+//! are forgotten with the life.
 
+mod client;
 mod config;
+mod life;
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
-use std::future::pending;
 use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
-use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
-    SubscribeReasonCode,
-};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Bounds, Ender};
 use super::link::{Connection, LinkCommand, LinkEvent, Session};
 use super::random::Random;
-pub use config::MqttConfig;
+use super::transport::{Failure, is_reachable};
+pub use config::{MqttConfig, MqttVersion};
+use life::{End, Life};
 
-/// Packets that rumqttc may have in flight. Far above our windows: a packet id must not come round again
-/// while the broker still owes its answer.
-const INFLIGHT_MAX: u16 = 200;
-/// Bytes of an MQTT publish around topic and payload, at most.
-const PUBLISH_OVERHEAD_LEN: usize = 9;
 /// How long to wait before another attempt to hand over an event when the receiver is behind.
 const EVENT_RETRY: Duration = Duration::from_millis(5);
+/// How long the alert connection waits for the main one after the broker ended it: a fleet comes back with
+/// its main connections first.
+const MAIN_FIRST: Duration = Duration::from_secs(600);
 
 /// The queue of a connection is full, or its thread has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +64,15 @@ impl MqttLink {
         let (main, main_commands) = mpsc::channel(config.commands_max.max(1));
         let (alert, alert_commands) = mpsc::channel(config.commands_max.max(1));
         let (stop, stopped) = watch::channel(false);
+        let (main_is_up, is_main_up) = watch::channel(false);
         let line = |connection, commands, stream| Line {
             connection,
             config: config.clone(),
             commands,
             events: events.clone(),
             stopped: stopped.clone(),
+            main_is_up: main_is_up.clone(),
+            is_main_up: is_main_up.clone(),
             random: Random::new(config.seed ^ stream),
         };
         let main_line = line(Connection::Main, main_commands, 0x6D);
@@ -134,113 +133,148 @@ struct Line {
     commands: mpsc::Receiver<LinkCommand>,
     events: Sender<LinkEvent>,
     stopped: watch::Receiver<bool>,
+    main_is_up: watch::Sender<bool>,
+    is_main_up: watch::Receiver<bool>,
     random: Random,
-}
-
-/// Which packets of a life wait for which token's answer.
-#[derive(Debug, Default)]
-struct Flights {
-    leaving: VecDeque<u64>,
-    flying: HashMap<u16, u64>,
-}
-
-/// Why a life ended.
-#[derive(Debug)]
-enum End {
-    /// The network, the broker or the core ended it.
-    Broken(String),
-    /// We said DISCONNECT.
-    Closed,
-}
-
-/// What the two halves of a life share.
-struct Life {
-    session: Session,
-    flights: RefCell<Flights>,
-    subscribed: Notify,
-    landed: Notify,
-    announced: RefCell<bool>,
 }
 
 impl Line {
     async fn run(mut self) {
-        let mut backoff = Backoff::new(
-            self.config.backoff_ms_min,
-            self.config.backoff_ms_max,
-            self.random.clone(),
-        );
+        let mut backoff = Backoff::new(self.bounds(), Random::new(self.random.next_u64()));
         let mut number = 0;
         while !*self.stopped.borrow() {
-            number += 1;
-            let session = Session {
-                connection: self.connection,
-                number,
-            };
-            let (end, is_stable) = self.live(session).await;
-            if let End::Broken(why) = &end {
-                tracing::info!(?session, %why, "a connection ended");
-            }
+            let (ended, is_stable) = self.round(&mut number).await;
             if is_stable {
                 backoff.reset();
             }
-            if !*self.stopped.borrow() {
-                let wait = backoff.next();
-                // Either the time passes or the stop ends the wait; both are fine.
-                timeout(wait, self.stopped.wait_for(|stop| *stop))
-                    .await
-                    .ok();
+            // After a return to the first broker there is nothing to wait for.
+            let Some(ender) = ended.filter(|_| !*self.stopped.borrow()) else {
+                continue;
+            };
+            if ender == Ender::Broker && self.connection == Connection::Alert {
+                self.wait_for_main().await;
             }
+            self.pause(backoff.next(ender)).await;
         }
     }
 
-    /// One life, from the attempt to connect to its end; whether it was stable.
-    async fn live(&mut self, session: Session) -> (End, bool) {
-        let (client, mut eventloop) = AsyncClient::new(self.options(), 0);
-        let mut network = eventloop.network_options();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(u64::from(self.config.connect_s_max.max(1)));
-        eventloop.set_network_options(network);
+    fn bounds(&self) -> Bounds {
+        let bounds = Bounds {
+            min_ms: self.config.backoff_ms_min,
+            max_ms: self.config.backoff_ms_max,
+            spread_ms: self.config.spread_ms,
+        };
+        match self.connection {
+            Connection::Main => bounds,
+            Connection::Alert => bounds.of_alerts(),
+        }
+    }
 
+    /// Either the time passes or the stop ends the wait; both are fine.
+    async fn pause(&mut self, time: Duration) {
+        timeout(time, self.stopped.wait_for(|stop| *stop))
+            .await
+            .ok();
+    }
+
+    async fn wait_for_main(&mut self) {
+        tokio::select! {
+            _ = timeout(MAIN_FIRST, self.is_main_up.wait_for(|is_up| *is_up)) => {}
+            _ = self.stopped.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// Tries the brokers in their order until one gives a life, and lives it. Who ended it, if the next
+    /// attempt has to wait, and whether the life was stable.
+    async fn round(&mut self, number: &mut u64) -> (Option<Ender>, bool) {
+        let mut ender = Ender::Link;
+        for index in 0..self.config.brokers.len() {
+            *number += 1;
+            let session = Session {
+                connection: self.connection,
+                number: *number,
+            };
+            let (end, life) = self.live(session, index).await;
+            if *self.stopped.borrow() {
+                return (None, life.is_stable);
+            }
+            match end {
+                End::Closed => return (None, life.is_stable),
+                End::Returns => {
+                    tracing::info!(?session, "the first broker answers again");
+                    return (None, life.is_stable);
+                }
+                End::Broken(Failure { ender: blamed, why }) => {
+                    let broker = self.config.brokers.get(index).map(ToString::to_string);
+                    tracing::info!(?session, broker, %why, "a connection ended");
+                    // A refusal by one of them is enough to spread the fleet.
+                    if blamed == Ender::Broker {
+                        ender = blamed;
+                    }
+                    if life.was_announced {
+                        return (Some(blamed), life.is_stable);
+                    }
+                }
+            }
+        }
+        (Some(ender), false)
+    }
+
+    /// One life, from the attempt to connect to its end.
+    async fn live(&mut self, session: Session, index: usize) -> (End, Lived) {
+        let mut life = match Life::open(&self.config, session, index, &mut self.random) {
+            Ok(life) => life,
+            Err(failure) => return (End::Broken(failure), Lived::default()),
+        };
         let mut stopped = self.stopped.clone();
         let connected = tokio::select! {
-            connected = connect(&mut eventloop) => connected,
-            _ = stopped.wait_for(|stop| *stop) => return (End::Closed, false),
+            connected = life.connect() => connected,
+            _ = stopped.wait_for(|stop| *stop) => return (End::Closed, Lived::default()),
         };
-        if let Err(why) = connected {
-            return (End::Broken(why), false);
-        }
-        let life = Life {
-            session,
-            flights: RefCell::default(),
-            subscribed: Notify::new(),
-            landed: Notify::new(),
-            announced: RefCell::new(false),
+        let limits = match connected {
+            Ok(limits) => limits,
+            Err(failure) => return (End::Broken(failure), Lived::default()),
         };
-        if self.connection == Connection::Alert {
-            life.announce(&self.events, &self.stopped).await;
-        }
+        let (is_stable, announced) = (std::cell::Cell::new(false), std::cell::Cell::new(false));
         let (stable, flush) = (self.config.stable_ms, self.config.flush_ms_max);
-        let is_stable = RefCell::new(false);
-        let end = {
-            let (config, events, stop) = (&self.config, &self.events, self.stopped.clone());
-            let commands = &mut self.commands;
-            tokio::select! {
-                end = life.listen(&mut eventloop, events, &stop) => end,
-                end = life.speak(&client, config, commands, events, stop.clone()) => end,
-                end = async {
-                    pass(Duration::from_millis(stable)).await;
-                    is_stable.replace(true);
-                    pending().await
-                } => end,
-                end = async {
-                    // The channel ends only with the link itself: a stop, too.
-                    stopped.wait_for(|stop| *stop).await.ok();
-                    pass(Duration::from_millis(flush)).await;
-                    End::Broken("the time of the stop is over".to_owned())
-                } => end,
-            }
+        let return_ms = self
+            .config
+            .return_ms
+            .saturating_add(self.random.below(self.config.return_ms.max(1)));
+        let post = life::Post {
+            config: &self.config,
+            events: &self.events,
+            stopped: self.stopped.clone(),
+            limits,
+            announced: &announced,
+            main_is_up: &self.main_is_up,
         };
-        if *life.announced.borrow() {
+        let end = tokio::select! {
+            end = life.live(&post, &mut self.commands) => end,
+            end = async {
+                pass(Duration::from_millis(stable)).await;
+                is_stable.set(true);
+                std::future::pending().await
+            } => end,
+            end = look_for_the_first(&self.config, index, return_ms) => end,
+            end = async {
+                // The channel ends only with the link itself: a stop, too.
+                stopped.wait_for(|stop| *stop).await.ok();
+                pass(Duration::from_millis(flush)).await;
+                End::Broken(Failure::link("the time of the stop is over"))
+            } => end,
+        };
+        let lived = Lived {
+            is_stable: is_stable.get(),
+            was_announced: announced.get(),
+        };
+        if matches!(end, End::Closed) {
+            life.flush(Duration::from_millis(flush)).await;
+        }
+        if session.connection == Connection::Main {
+            self.main_is_up.send_replace(false);
+        }
+        if lived.was_announced {
             emit(
                 &self.events,
                 LinkEvent::Disconnected(session),
@@ -248,168 +282,34 @@ impl Line {
             )
             .await;
         }
-        (end, is_stable.into_inner())
-    }
-
-    fn options(&self) -> MqttOptions {
-        let config = &self.config;
-        let suffix = match self.connection {
-            Connection::Main => "m",
-            Connection::Alert => "a",
-        };
-        let id = format!("{}-{suffix}", config.client_id);
-        let mut options = MqttOptions::new(id, &config.host, config.port);
-        options
-            .set_clean_session(true)
-            .set_keep_alive(Duration::from_secs(u64::from(config.keep_alive_s.max(1))))
-            .set_inflight(INFLIGHT_MAX)
-            .set_max_packet_size(config.packet_len_max, config.packet_len_max);
-        if let Some((user, password)) = &config.credentials {
-            options.set_credentials(user, password);
-        }
-        if self.connection == Connection::Main {
-            let (topic, will) = (config.status_topic.as_str(), config.will.clone());
-            options.set_last_will(LastWill::new(topic, will, QoS::AtLeastOnce, false));
-        }
-        options
+        (end, lived)
     }
 }
 
-impl Life {
-    /// Hears what the broker sends until the life ends.
-    async fn listen(
-        &self,
-        eventloop: &mut EventLoop,
-        events: &Sender<LinkEvent>,
-        stopped: &watch::Receiver<bool>,
-    ) -> End {
-        loop {
-            let event = match eventloop.poll().await {
-                Ok(event) => event,
-                Err(e) => return End::Broken(e.to_string()),
-            };
-            match event {
-                Event::Outgoing(Outgoing::Publish(packet_id)) => self.left(packet_id),
-                Event::Outgoing(Outgoing::Disconnect) => return End::Closed,
-                Event::Incoming(Packet::PubAck(ack)) => {
-                    let token = self.flights.borrow_mut().flying.remove(&ack.pkid);
-                    self.landed.notify_one();
-                    if let Some(token) = token {
-                        let session = self.session;
-                        emit(events, LinkEvent::PubAck { session, token }, stopped).await;
-                    }
-                }
-                Event::Incoming(Packet::Publish(message)) => {
-                    let payload = message.payload.to_vec();
-                    emit(events, LinkEvent::Received { payload }, stopped).await;
-                }
-                Event::Incoming(Packet::SubAck(answer)) => {
-                    if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
-                        return End::Broken("the broker refuses the ack topic".to_owned());
-                    }
-                    self.announce(events, stopped).await;
-                    self.subscribed.notify_one();
-                }
-                Event::Incoming(Packet::Disconnect) => {
-                    return End::Broken("the broker said DISCONNECT".to_owned());
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Says what the core asks for until a stop; returns only when the life is to end at once.
-    async fn speak(
-        &self,
-        client: &AsyncClient,
-        config: &MqttConfig,
-        commands: &mut mpsc::Receiver<LinkCommand>,
-        events: &Sender<LinkEvent>,
-        mut stopped: watch::Receiver<bool>,
-    ) -> End {
-        if self.session.connection == Connection::Main {
-            let limit = Duration::from_secs(u64::from(config.connect_s_max.max(1)));
-            let topic = config.ack_topic.as_str();
-            let asked = client.subscribe(topic, QoS::AtMostOnce).await;
-            if asked.is_err() || timeout(limit, self.subscribed.notified()).await.is_err() {
-                return End::Broken("the broker does not answer the subscription".to_owned());
-            }
-        }
-        loop {
-            let command = tokio::select! {
-                biased;
-                command = commands.recv() => command,
-                _ = stopped.wait_for(|stop| *stop) => None,
-            };
-            match command {
-                Some(command) if command.session() != self.session => {}
-                Some(LinkCommand::Reconnect { .. }) => {
-                    return End::Broken("the core gives the connection up".to_owned());
-                }
-                Some(LinkCommand::Publish {
-                    token,
-                    topic,
-                    payload,
-                    ..
-                }) => {
-                    let len = topic.len() + payload.len() + PUBLISH_OVERHEAD_LEN;
-                    let session = self.session;
-                    if len > config.packet_len_max {
-                        emit(events, LinkEvent::TooLarge { session, token }, &stopped).await;
-                        continue;
-                    }
-                    self.flights.borrow_mut().leaving.push_back(token);
-                    let (topic, qos) = (topic.as_str(), QoS::AtLeastOnce);
-                    if let Err(e) = client.publish(topic, qos, false, payload).await {
-                        return End::Broken(e.to_string());
-                    }
-                }
-                None => break,
-            }
-        }
-        while self.is_flying() {
-            self.landed.notified().await;
-        }
-        if let Err(e) = client.disconnect().await {
-            return End::Broken(e.to_string());
-        }
-        // The other half ends the life when the packet has left.
-        pending().await
-    }
-
-    fn left(&self, packet_id: u16) {
-        let mut flights = self.flights.borrow_mut();
-        if let Some(token) = flights.leaving.pop_front() {
-            flights.flying.insert(packet_id, token);
-        }
-    }
-
-    fn is_flying(&self) -> bool {
-        let flights = self.flights.borrow();
-        !flights.leaving.is_empty() || !flights.flying.is_empty()
-    }
-
-    async fn announce(&self, events: &Sender<LinkEvent>, stopped: &watch::Receiver<bool>) {
-        if !self.announced.replace(true) {
-            emit(events, LinkEvent::Connected(self.session), stopped).await;
-        }
-    }
+/// What became of a life.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lived {
+    is_stable: bool,
+    was_announced: bool,
 }
 
-/// Connects until the broker has answered.
-async fn connect(eventloop: &mut EventLoop) -> Result<(), String> {
+/// Who lives with another than the first broker looks now and then whether that one is back.
+async fn look_for_the_first(config: &MqttConfig, index: usize, return_ms: u64) -> End {
+    let Some(first) = config.brokers.first().filter(|_| index > 0) else {
+        return std::future::pending().await;
+    };
+    let limit = Duration::from_secs(u64::from(config.connect_s_max.max(1)));
     loop {
-        match eventloop.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => return Ok(()),
-            Ok(_) => {}
-            Err(e) => return Err(e.to_string()),
+        pass(Duration::from_millis(return_ms)).await;
+        if timeout(limit, is_reachable(first, &config.route)).await == Ok(true) {
+            return End::Returns;
         }
     }
 }
 
 /// Lets a time pass.
 async fn pass(time: Duration) {
-    timeout(time, pending::<()>()).await.ok();
+    timeout(time, std::future::pending::<()>()).await.ok();
 }
 
 /// Hands an event to the run loop. While that is behind, the broker waits with us; after a stop nobody

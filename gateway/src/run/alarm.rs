@@ -25,9 +25,11 @@ fn severity(kind: AlarmKind) -> Severity {
     match kind {
         // Two devices with one identity, or data that is being lost.
         AlarmKind::IdentityClash | AlarmKind::Evicting | AlarmKind::BadPrefix => Severity::Critical,
-        AlarmKind::SpoolDegraded | AlarmKind::SpoolCorrupt | AlarmKind::FrameRefused => {
-            Severity::Warning
-        }
+        AlarmKind::SpoolDegraded
+        | AlarmKind::SpoolCorrupt
+        | AlarmKind::FrameRefused
+        | AlarmKind::PlanUsedUp
+        | AlarmKind::BrokerRefuses => Severity::Warning,
         AlarmKind::ForeignCentral
         | AlarmKind::AckBeyondSent
         | AlarmKind::CentreSilent

@@ -13,6 +13,7 @@ mod alarm;
 mod answer;
 mod buses;
 mod health;
+mod memo;
 mod pipeline;
 mod seen;
 pub mod setup;
@@ -26,6 +27,7 @@ use signal_hook::iterator::Signals;
 
 pub use answer::Surroundings;
 use buses::Buses;
+use memo::Memo;
 pub use pipeline::Pipeline;
 
 use crate::clock::{Now, StampClock};
@@ -41,7 +43,7 @@ use crate::status::{Questions, StatusSocket, read_memory};
 
 /// Answers of the broker between two turns: both windows and the acknowledgements of a second, several
 /// times over. The link waits when it is full.
-const LINK_EVENTS_MAX: usize = 256;
+const LINK_EVENTS_MAX: usize = 1024;
 /// The longest wait between two turns: suspend does not count in a wait, but in deadlines.
 const WAIT_MS_MAX: u64 = 1000;
 /// How long the last words may take.
@@ -77,10 +79,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let disk = Box::new(RealDisk::new(&config.spool.dir));
     let delivery = setup::deliver_config(config, identity::draw_u64()?);
     let now = clock.now();
-    let deliver = Deliver::open(delivery, identity.clone(), disk, now.real_ms);
+    let mut deliver = Deliver::open(delivery, identity.clone(), disk, now.real_ms);
     let (event_sender, events) = bounded(LINK_EVENTS_MAX);
     let mqtt = setup::mqtt_config(config, &identity, identity::draw_u64()?)
         .context("broker.prefix and device.id make the topics too long")?;
+    let memo = Memo::open(config, mqtt.floor.clone(), &mut deliver);
     let link = MqttLink::start(mqtt, event_sender).context("no thread for the link")?;
     let (issuer, intake) = sequencer::queue(QUEUE_COUNT_MAX);
     let board = SensorBoard::new(config.sensors().count());
@@ -95,6 +98,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         stop,
         board,
         link,
+        memo,
     };
     shell.work();
     tracing::info!("stopping");
@@ -142,6 +146,7 @@ struct Shell {
     stop: Receiver<()>,
     board: SensorBoard,
     link: MqttLink,
+    memo: Memo,
 }
 
 impl Shell {
@@ -151,6 +156,8 @@ impl Shell {
             self.pipeline.drain(now, &mut self.intake);
             self.hear(now);
             self.pipeline.turn(now, self.intake.next_seq(), read_memory);
+            let anchor = self.pipeline.keeper.best();
+            self.memo.turn(now, anchor, &mut self.pipeline.deliver);
             self.speak(now);
             self.answer(now);
             self.wait();
@@ -217,6 +224,7 @@ impl Shell {
             self.hear(now);
             self.speak(now);
             if self.pipeline.is_closed() || now.real_ms >= until_ms {
+                self.memo.close(&self.pipeline.deliver);
                 return;
             }
             let wait = Duration::from_millis(until_ms - now.real_ms);

@@ -14,6 +14,7 @@ use crate::alert::AlertDesk;
 use crate::config::{Config, GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Quantity, SensorConfig};
 use crate::deliver::{DeliverConfig, ProcessIdentity};
 use crate::forward::mqtt::MqttConfig;
+use crate::forward::transport::Access;
 use crate::identity;
 use crate::run::health;
 use crate::sequencer::QUEUE_COUNT_MAX;
@@ -110,6 +111,7 @@ pub fn deliver_config(config: &Config, seed: u64) -> DeliverConfig {
     deliver.centre_silent_ms = config.broker.centre_silent_ms;
     deliver.status_ms = config.broker.status_period_ms;
     deliver.ack_level = config.broker.ack;
+    deliver.plans = config.budget.plans;
     deliver
 }
 
@@ -121,9 +123,12 @@ pub fn mqtt_config(config: &Config, identity: &ProcessIdentity, seed: u64) -> Op
     mqtt.keep_alive_s = broker.keep_alive_s;
     mqtt.backoff_ms_min = broker.backoff_ms_min;
     mqtt.backoff_ms_max = broker.backoff_ms_max;
-    mqtt.credentials = broker
-        .credentials
-        .as_ref()
-        .map(|c| (c.username.clone(), c.password.clone()));
+    mqtt.spread_ms = broker.reconnect_spread_ms;
+    mqtt.return_ms = broker.return_ms;
+    mqtt.brokers.extend(broker.fallbacks.iter().cloned());
+    mqtt.route = broker.route.clone();
+    mqtt.version = broker.version;
+    let keys = broker.keys.clone();
+    mqtt.access = Access::new(move || keys.read());
     Some(mqtt)
 }

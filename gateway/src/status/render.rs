@@ -51,6 +51,7 @@ pub fn render(report: &Value) -> String {
         ),
     );
     lanes(&mut page, report);
+    plan(&mut page, report);
     for sensor in list(report, "/sensors") {
         line(&mut page, format_args!("{}", sensor_line(sensor)));
     }
@@ -63,6 +64,30 @@ pub fn render(report: &Value) -> String {
         line(&mut page, format_args!("ALERT    {severity}: {text}"));
     }
     page
+}
+
+/// What is used of the data plan; an older gateway has none.
+fn plan(page: &mut String, report: &Value) {
+    let Some(plan) = report.pointer("/deliver/plan") else {
+        return;
+    };
+    let network = match plan.get("is_roaming").and_then(Value::as_bool) {
+        Some(true) => "roaming",
+        _ => "home",
+    };
+    let used = mib(plan, &format!("/{network}_bytes"));
+    let month = match plan.get("month_bytes").and_then(Value::as_u64) {
+        Some(_) => format!(" of {}", mib(plan, "/month_bytes")),
+        None => String::new(),
+    };
+    let end = match plan.get("is_used_up").and_then(Value::as_bool) {
+        Some(true) => ", used up: only alerts go out",
+        _ => "",
+    };
+    line(
+        page,
+        format_args!("plan     {network}: {used}{month} this month{end}"),
+    );
 }
 
 fn lanes(page: &mut String, report: &Value) {

@@ -66,6 +66,7 @@ pub(crate) fn epoch_of_start(start: u64) -> Epoch {
 /// Small files, so that they roll, go and are evicted within a few frames.
 pub(crate) fn config() -> DeliverConfig {
     let mut config = DeliverConfig::new(42);
+    config.window = 20;
     config.spool.segment_bytes = 1_024;
     config.spool.max_bytes = PerLane::from_fn(|_| 1 << 20);
     config

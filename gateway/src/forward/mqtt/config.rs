@@ -2,17 +2,33 @@
 
 use firmware_shared::topic::{Leaf, Topic, topic};
 
+use super::client::KEEP_ALIVE_S_MIN_V5;
 use crate::deliver::{ProcessIdentity, will};
+use crate::forward::backoff::MAIN_BOUNDS;
+use crate::forward::transport::{Access, BrokerAddress, Route, TimeFloor};
+
+/// The version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// Every broker knows it.
+    V3_1_1,
+    /// The broker says why it refuses, and how much it takes at once.
+    V5,
+}
 
 /// How to reach the broker.
 #[derive(Debug, Clone)]
 pub struct MqttConfig {
-    /// Its name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// User and password.
-    pub credentials: Option<(String, String)>,
+    /// The brokers, the preferred one first.
+    pub brokers: Vec<BrokerAddress>,
+    /// How to get there.
+    pub route: Route,
+    /// Reads passwords and certificates at every connection.
+    pub access: Access,
+    /// The earliest time at which a certificate may have to be valid.
+    pub floor: TimeFloor,
+    /// The version of the protocol.
+    pub version: MqttVersion,
     /// Begins both client ids; unique per process start.
     pub client_id: String,
     /// Seconds between pings, at least 1.
@@ -25,6 +41,10 @@ pub struct MqttConfig {
     pub backoff_ms_min: u64,
     /// Last bound of the random wait, ms.
     pub backoff_ms_max: u64,
+    /// First bound of the random wait after the broker ended a connection, ms.
+    pub spread_ms: u64,
+    /// How long, up to twice this, a connection to a later broker lasts before the first is tried, ms.
+    pub return_ms: u64,
     /// How long a life must last for the bound to fall back, ms.
     pub stable_ms: u64,
     /// How long a stop may wait for the broker's answers, ms.
@@ -52,23 +72,38 @@ impl MqttConfig {
         seed: u64,
     ) -> Option<Self> {
         Some(Self {
-            host: host.into(),
-            port,
-            credentials: None,
+            brokers: vec![BrokerAddress {
+                host: host.into(),
+                port,
+            }],
+            route: Route::default(),
+            access: Access::open(),
+            floor: TimeFloor::default(),
+            version: MqttVersion::V3_1_1,
             client_id: format!("{}-{}", identity.device, identity.epoch),
             // A dead link is noticed after a minute, and a mobile network's NAT entry stays alive.
             keep_alive_s: 30,
             connect_s_max: 20,
             packet_len_max: 128 * 1024,
-            backoff_ms_min: 1_000,
-            backoff_ms_max: 60_000,
+            backoff_ms_min: MAIN_BOUNDS.min_ms,
+            backoff_ms_max: MAIN_BOUNDS.max_ms,
+            spread_ms: MAIN_BOUNDS.spread_ms,
+            return_ms: 600_000,
             stable_ms: 60_000,
             flush_ms_max: 3_000,
-            commands_max: 64,
+            commands_max: 1_024,
             ack_topic: topic(prefix, &identity.device, Leaf::Ack)?,
             status_topic: topic(prefix, &identity.device, Leaf::Status)?,
             will: will(identity),
             seed,
         })
+    }
+
+    /// Seconds between two pings.
+    pub(crate) fn pings_s(&self) -> u16 {
+        match self.version {
+            MqttVersion::V3_1_1 => self.keep_alive_s.max(1),
+            MqttVersion::V5 => self.keep_alive_s.max(KEEP_ALIVE_S_MIN_V5),
+        }
     }
 }

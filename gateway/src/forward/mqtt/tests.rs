@@ -1,4 +1,6 @@
 mod broker;
+mod front;
+mod ways;
 
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ fn rim_config(broker: &Broker, keep_alive_s: u16) -> MqttConfig {
     config.keep_alive_s = keep_alive_s;
     config.backoff_ms_min = 1;
     config.backoff_ms_max = 20;
+    config.spread_ms = 5;
     config
 }
 
@@ -58,6 +61,10 @@ impl Bench {
     ) -> Self {
         let broker = Broker::start(manners, alert_too);
         let rim = rim_config(&broker, keep_alive_s);
+        Self::over(broker, rim, config)
+    }
+
+    fn over(broker: Broker, rim: MqttConfig, config: DeliverConfig) -> Self {
         let ack_topic = rim.ack_topic.clone();
         let (send, events) = bounded(64);
         let disk = Box::new(SimDisk::default());

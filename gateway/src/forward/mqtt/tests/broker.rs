@@ -34,6 +34,10 @@ pub(super) enum Manner {
     UnknownAck,
     /// Refuses the subscription.
     RefusesSubscription,
+    /// With MQTT 5: allows so many in flight and answers when so many wait.
+    Allows(u16, usize),
+    /// With MQTT 5: refuses the first publishes for want of quota.
+    NoQuota(usize),
 }
 
 /// A message that the broker took and passes on.
@@ -45,7 +49,9 @@ pub(super) struct Passed {
 
 #[derive(Debug, Default)]
 struct Shared {
-    subscribers: Vec<TcpStream>,
+    subscribers: Vec<(TcpStream, bool)>,
+    /// The most publishes that waited for their answer at once.
+    most_waiting: usize,
     /// Per connection: client id and packet kinds as they came in.
     seen: Vec<(String, Vec<u8>)>,
     wills: Vec<Vec<u8>>,
@@ -102,9 +108,12 @@ impl Broker {
     pub(super) fn publish(&self, topic: &str, payload: &[u8]) {
         let mut body = (topic.len() as u16).to_be_bytes().to_vec();
         body.extend_from_slice(topic.as_bytes());
-        body.extend_from_slice(payload);
-        let packet = packet(0x30, &body);
-        for stream in &mut self.shared.lock().unwrap().subscribers {
+        let head = body;
+        for (stream, is_v5) in &mut self.shared.lock().unwrap().subscribers {
+            let mut body = head.clone();
+            body.extend(is_v5.then_some(0));
+            body.extend_from_slice(payload);
+            let packet = packet(0x30, &body);
             // A subscriber may have gone: that is what the tests are about.
             stream.write_all(&packet).ok();
         }
@@ -120,6 +129,10 @@ impl Broker {
     /// Client ids and packet kinds, connection by connection.
     pub(super) fn seen(&self) -> Vec<(String, Vec<u8>)> {
         self.shared.lock().unwrap().seen.clone()
+    }
+
+    pub(super) fn most_waiting(&self) -> usize {
+        self.shared.lock().unwrap().most_waiting
     }
 
     pub(super) fn wills(&self) -> Vec<Vec<u8>> {
@@ -187,7 +200,16 @@ impl Line {
         if manner == Manner::CloseAt(CONNECT, 1) {
             return Ok(());
         }
-        self.stream.write_all(&[0x20, 2, 0, 0])?;
+        let is_v5 = fields.is_v5;
+        match manner {
+            Manner::Allows(most, _) => {
+                let [high, low] = most.to_be_bytes();
+                self.stream
+                    .write_all(&[0x20, 6, 0, 0, 3, 0x21, high, low])?;
+            }
+            _ if is_v5 => self.stream.write_all(&[0x20, 3, 0, 0, 0])?,
+            _ => self.stream.write_all(&[0x20, 2, 0, 0])?,
+        }
         let mut waiting: Vec<[u8; 2]> = Vec::new();
         let mut publishes = 0;
         loop {
@@ -209,15 +231,20 @@ impl Line {
                     } else {
                         0
                     };
-                    self.stream.write_all(&[0x90, 3, body[0], body[1], code])?;
-                    let subscriber = self.stream.try_clone()?;
+                    let answer = if is_v5 {
+                        packet(0x90, &[body[0], body[1], 0, code])
+                    } else {
+                        packet(0x90, &[body[0], body[1], code])
+                    };
+                    self.stream.write_all(&answer)?;
+                    let subscriber = (self.stream.try_clone()?, is_v5);
                     self.shared.lock().unwrap().subscribers.push(subscriber);
                 }
                 PINGREQ if manner != Manner::Silent => self.stream.write_all(&[0xD0, 0])?,
                 PUBLISH if manner == Manner::Silent => {}
                 PUBLISH => {
                     publishes += 1;
-                    let (passed, id) = parse_publish(&body);
+                    let (passed, id) = parse_publish(&body, is_v5);
                     match manner {
                         Manner::Garbage => return self.stream.write_all(&[0xFF; 40]),
                         Manner::UnknownAck => return self.stream.write_all(&[0x40, 2, 0, 150]),
@@ -227,9 +254,15 @@ impl Line {
                                 return Ok(());
                             }
                         }
-                        Manner::SlowAcks(min) => {
+                        Manner::NoQuota(count) if publishes <= count => {
+                            self.stream.write_all(&[0x40, 3, id[0], id[1], 0x97])?;
+                        }
+                        Manner::SlowAcks(min) | Manner::Allows(_, min) => {
                             self.pass.send(passed).ok();
                             waiting.push(id);
+                            let mut shared = self.shared.lock().unwrap();
+                            shared.most_waiting = shared.most_waiting.max(waiting.len());
+                            drop(shared);
                             if waiting.len() >= min {
                                 for id in waiting.drain(..) {
                                     self.stream.write_all(&[0x40, 2, id[0], id[1]])?;
@@ -269,6 +302,7 @@ impl Line {
 
 /// What the broker needs of a CONNECT packet.
 struct Connect {
+    is_v5: bool,
     client_id: String,
     will: Option<Vec<u8>>,
 }
@@ -277,28 +311,41 @@ impl Connect {
     fn parse(body: &[u8]) -> Self {
         let flags = body[7];
         assert_eq!(flags & 0x02, 0x02, "clean session");
-        let mut rest = &body[10..];
-        let mut field = || {
-            let len = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
-            let bytes = rest[2..2 + len].to_vec();
-            rest = &rest[2 + len..];
-            bytes
+        let is_v5 = body[6] == 5;
+        // Properties here and before the will are short.
+        let skip = |rest: &[u8]| {
+            if is_v5 { 1 + usize::from(rest[0]) } else { 0 }
         };
-        let client_id = String::from_utf8(field()).unwrap();
+        let mut rest = &body[10..];
+        rest = &rest[skip(rest)..];
+        let client_id = String::from_utf8(field(&mut rest)).unwrap();
         let will = (flags & 0x04 != 0).then(|| {
-            field();
-            field()
+            rest = &rest[skip(rest)..];
+            field(&mut rest);
+            field(&mut rest)
         });
-        Self { client_id, will }
+        Self {
+            is_v5,
+            client_id,
+            will,
+        }
     }
 }
 
-fn parse_publish(body: &[u8]) -> (Passed, [u8; 2]) {
+fn field(rest: &mut &[u8]) -> Vec<u8> {
+    let len = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+    let bytes = rest[2..2 + len].to_vec();
+    *rest = &rest[2 + len..];
+    bytes
+}
+
+fn parse_publish(body: &[u8], is_v5: bool) -> (Passed, [u8; 2]) {
     let len = usize::from(u16::from_be_bytes([body[0], body[1]]));
     let topic = String::from_utf8(body[2..2 + len].to_vec()).unwrap();
     let passed = Passed {
         topic,
-        payload: body[4 + len..].to_vec(),
+        // MQTT 5 has properties in front; ours has none.
+        payload: body[4 + len + usize::from(is_v5)..].to_vec(),
     };
     (passed, [body[2 + len], body[3 + len]])
 }
