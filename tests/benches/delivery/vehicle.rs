@@ -1,0 +1,251 @@
+//! One vehicle: alerts and live data on an idle link and behind a backlog, bytes on the wire, memory.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
+use tests::bottleneck::{Bottleneck, Quality};
+use tests::fleet::{Centre, Sensor, Setup, Vehicle, receiver, thermometer};
+use tests::link::Link;
+use tests::store::Store;
+use tests::wait;
+
+use super::{Report, central, gateway, percentile};
+
+const DEVICE: &str = "truck-001";
+const PATIENCE: Duration = Duration::from_secs(60);
+const ALERTS: usize = 200;
+const BACKLOG_DEFAULT: usize = 2_000_000;
+/// Virtual seconds per second while the backlog is made.
+const HASTE_X: u32 = 2_000;
+
+/// CLOCK_BOOTTIME, which is what a stamp is when the world runs at its own speed.
+fn boottime_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+fn setup(speed_x: u32, sensors: Vec<Sensor>) -> Setup {
+    Setup {
+        device: DEVICE.to_owned(),
+        speed_x,
+        seed: 7,
+        sensors,
+        broker: String::new(),
+        more: String::new(),
+    }
+}
+
+/// A sensor whose limit is crossed up and down about once in four seconds, so that every two seconds one alert is raised or cleared.
+fn restless() -> Sensor {
+    Sensor {
+        chip: "kind = \"tmp117\"\naddress = 72\nbase_deg_c = 4.0\namplitude_deg_c = 3.0\n\
+               period_s = 4\nnoise_lsb_rms = 0.0\n"
+            .to_owned(),
+        sensor: "name = \"load\"\ndriver = \"tmp117\"\naddress = 72\nrole = \"load\"\n\
+                 period_ms = 500\nlimit_high_deg_c = 5.0\nlimit_hysteresis_deg_c = 0.1\nseverity = \"critical\"\n"
+            .to_owned(),
+    }
+}
+
+fn route() -> Sensor {
+    receiver("[chip.route]\nstart_lat_deg = 52.5\nstart_lon_deg = 13.4\ncold_start_s = 1\n")
+}
+
+/// Alerts as a desk sees them: how old each is.
+struct Desk {
+    child: Child,
+    ages_ms: Receiver<f64>,
+}
+
+impl Desk {
+    fn start(port: u16) -> anyhow::Result<Self> {
+        let port = port.to_string();
+        let args = ["alerts", "--follow", "--json", "--port", &port];
+        let mut child = central()
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let (sender, ages_ms) = sync_channel(100_000);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let alert: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                let is_limit = alert["kind"] == "limit_high";
+                if let (Some(at), true) = (alert["boottime_ms"].as_u64(), is_limit) {
+                    sender.send(boottime_ms().saturating_sub(at) as f64).ok();
+                }
+            }
+        });
+        Ok(Self { child, ages_ms })
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Alerts over an idle loopback link.
+pub(super) fn idle(report: &mut Report) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut centre = Centre::embedded(central(), &folder.path().join("centre"))?;
+    centre.start()?;
+    let desk = Desk::start(centre.port())?;
+    let place = folder.path().join(DEVICE);
+    let mut vehicle = Vehicle::new(
+        gateway(),
+        &place,
+        centre.port(),
+        &setup(1, vec![restless()]),
+    )?;
+    vehicle.start()?;
+    let mut ages = Vec::new();
+    while ages.len() < 50 {
+        ages.push(
+            desk.ages_ms
+                .recv_timeout(PATIENCE)
+                .context("no alert comes")?,
+        );
+    }
+    // The first one waits for the connection.
+    ages.remove(0);
+    report.insert("alert_latency_ms_p50".to_owned(), percentile(&mut ages, 50));
+    report.insert("alert_latency_ms_p99".to_owned(), percentile(&mut ages, 99));
+    Ok(())
+}
+
+/// Bytes on the wire at nine readings a second (four thermometers twice, a position once), acknowledgements and MQTT included, connecting excluded.
+pub(super) fn wire(report: &mut Report) -> anyhow::Result<()> {
+    for (key, seal) in [
+        ("wire_bytes_per_reading", ""),
+        (
+            "wire_bytes_per_reading_10s",
+            "[seal]\nage_ms_max = 10000\ncount_max = 120\n",
+        ),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let mut centre = Centre::embedded(central(), &folder.path().join("centre"))?;
+        centre.start()?;
+        let link = Link::to(centre.port())?;
+        let mut sensors: Vec<Sensor> = [0x48, 0x49, 0x4a, 0x4b]
+            .into_iter()
+            .map(|address| thermometer(&format!("t{address}"), address, "", ""))
+            .collect();
+        for sensor in &mut sensors {
+            // The shortest period of a sensor.
+            sensor.sensor = sensor.sensor.replace("period_ms = 1000", "period_ms = 500");
+        }
+        sensors.push(route());
+        let mut setup = setup(1, sensors);
+        setup.more = seal.to_owned();
+        let mut vehicle =
+            Vehicle::new(gateway(), &folder.path().join(DEVICE), link.port(), &setup)?;
+        vehicle.start()?;
+        let sql = "SELECT count(*) FROM readings WHERE lane = 'telemetry'";
+        let rows = || Store::at(centre.place())?.number(sql);
+        wait::until_true("the vehicle delivers", PATIENCE, || Ok(rows()? > 100))?;
+        let before = (rows()?, link.bytes_up() + link.bytes_down());
+        wait::until_true("600 readings", PATIENCE * 3, || {
+            Ok(rows()? >= before.0 + 600)
+        })?;
+        let after = (rows()?, link.bytes_up() + link.bytes_down());
+        let bytes = (after.1 - before.1) as f64 / (after.0 - before.0) as f64;
+        report.insert(key.to_owned(), bytes);
+    }
+    Ok(())
+}
+
+/// A backlog made in haste with the link down, then drained over a slow link while alerts and positions come.
+pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
+    let wanted =
+        std::env::var("FLEET_BENCH_READINGS").map_or(Ok(BACKLOG_DEFAULT), |text| text.parse())?;
+    let folder = tempfile::tempdir()?;
+    let mut centre = Centre::embedded(central(), &folder.path().join("centre"))?;
+    centre.start()?;
+    let place = folder.path().join(DEVICE);
+    let many: Vec<Sensor> = [0x48, 0x49, 0x4a, 0x4b]
+        .into_iter()
+        .map(|address| thermometer(&format!("t{address}"), address, "", ""))
+        .collect();
+    // Nobody listens there.
+    let nowhere = tests::link::free_port()?;
+    let mut maker = Vehicle::new(gateway(), &place, nowhere, &setup(HASTE_X, many))?;
+    maker.start()?;
+    let truth = place.join("truth.jsonl");
+    wait::until_true("the backlog is made", PATIENCE * 15, || {
+        maker.process()?.assert_running()?;
+        // A line is some 60 bytes.
+        Ok(std::fs::metadata(&truth).map_or(0, |file| file.len()) >= wanted as u64 * 60)
+    })?;
+    maker.process()?.terminate(PATIENCE)?;
+    maker.note_memory();
+    let made = maker.truth()?.readings();
+    report.insert("backlog_readings".to_owned(), made as f64);
+    std::fs::remove_file(&truth)?;
+
+    let link = Bottleneck::to(
+        centre.port(),
+        Quality {
+            bytes_per_s: 32_000,
+            round_trip: Duration::from_millis(200),
+            fifo_bytes: 64_000,
+        },
+    )?;
+    let desk = Desk::start(centre.port())?;
+    let sensors = vec![restless(), route()];
+    let mut vehicle = Vehicle::new(gateway(), &place, link.port(), &setup(1, sensors))?;
+    vehicle.start()?;
+    let (mut ages, mut live) = (Vec::new(), Vec::new());
+    let begin = wait::now();
+    let newest = "SELECT max(boottime_ms) FROM readings WHERE kind = 'position'";
+    let left = "SELECT count(*) FROM readings WHERE lane = 'telemetry'";
+    let (mut rows, mut seconds) = (0, 0.0);
+    while ages.len() < ALERTS && begin.elapsed() < PATIENCE * 8 {
+        if let Ok(age) = desk.ages_ms.recv_timeout(Duration::from_millis(500)) {
+            ages.push(age);
+        }
+        let store = Store::at(centre.place())?;
+        if let Ok(stamp) = store.number(newest) {
+            live.push(boottime_ms().saturating_sub(stamp.unsigned_abs()) as f64);
+        }
+        rows = store.number(left)?;
+        seconds = begin.elapsed().as_secs_f64();
+        anyhow::ensure!(
+            rows < made as i64,
+            "the backlog is drained before the alerts have come"
+        );
+    }
+    vehicle.note_memory();
+    anyhow::ensure!(
+        ages.len() > 1 && !live.is_empty(),
+        "{} alerts came",
+        ages.len()
+    );
+    report.insert("alerts_behind_backlog".to_owned(), ages.len() as f64);
+    report.insert(
+        "alert_latency_ms_p50_backlog".to_owned(),
+        percentile(&mut ages, 50),
+    );
+    report.insert(
+        "alert_latency_ms_p99_backlog".to_owned(),
+        percentile(&mut ages, 99),
+    );
+    report.insert(
+        "live_age_ms_p99_drain".to_owned(),
+        percentile(&mut live, 99),
+    );
+    report.insert(
+        "drain_readings_per_s_32kB".to_owned(),
+        rows as f64 / seconds,
+    );
+    let rss = maker.vm_hwm_bytes().max(vehicle.vm_hwm_bytes());
+    report.insert("rss_mb_max".to_owned(), rss as f64 / 1e6);
+    Ok(())
+}
