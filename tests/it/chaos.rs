@@ -60,6 +60,9 @@ where
     std::env::var(name).map_or(Ok(otherwise), |text| Ok(text.parse()?))
 }
 
+/// A goodbye that does not come so soon was not sent.
+const GOODBYE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hit {
@@ -120,11 +123,7 @@ fn kills(peers: &Peers, at: usize) -> anyhow::Result<()> {
             _ => done += 1,
         }
     }
-    // A clean stop has a few seconds; whoever is still connecting would need them for that.
-    for vehicle in &world.vehicles {
-        world.wait_for_rows(vehicle.device(), 1)?;
-    }
-    let report = world.stop_and_verify()?;
+    let report = finish(&mut world)?;
     let account = world.judge()?;
     eprintln!(
         "{done} kills and {cuts} cuts over {peers:?}: {} handed out, {} not accepted; issued {}, lost {}",
@@ -134,6 +133,33 @@ fn kills(peers: &Peers, at: usize) -> anyhow::Result<()> {
         report["lost"]
     );
     Ok(())
+}
+
+/// A clean stop of one vehicle after the other, while the rest goes on. One whose few seconds did not suffice leaves
+/// the rest to its next process.
+fn finish(world: &mut World) -> anyhow::Result<serde_json::Value> {
+    for number in 0..world.vehicles.len() {
+        let device = world.vehicles[number].device().to_owned();
+        for attempt in 1.. {
+            // Whoever is still connecting would need its seconds for that.
+            world.wait_for_rows(&device, 1)?;
+            world.centre.wait_for_drain(&world.vehicles[number])?;
+            world.vehicles[number].stop()?;
+            let sql = "SELECT count(*) FROM devices WHERE device = ?1 AND link = 'closed'";
+            let said = wait::until_true("the goodbye", GOODBYE_PATIENCE, || {
+                Ok(world.store()?.number_of(sql, &device)? == 1)
+            });
+            if said.is_ok() {
+                break;
+            }
+            anyhow::ensure!(
+                attempt < 4,
+                "no goodbye of {device} in {attempt} clean stops"
+            );
+            world.vehicles[number].start()?;
+        }
+    }
+    world.verify()
 }
 
 /// Hits something in mid-stream: rows have come in since the last hit.
