@@ -112,15 +112,15 @@ impl DeliverConfig {
             },
             prefix: PREFIX_DEFAULT.to_owned(),
             // What a fast link carries in some milliseconds; a slow one is bounded by the bytes.
-            window: 900,
+            window: 400,
             // One round trip of a slow link without queue.
             window_bytes_start: 8 * 1024,
             window_bytes_max: MIB / 2,
             // Alerts share the slowest link with the backlog: this is what they notice of it.
             queue_ms: 150,
             alert_window: 16,
-            // The centre acknowledges once a second: 10,000 frames a second and half as many to spare.
-            awaiting_max: 16 * 1024,
+            // The centre acknowledges once a second; in memory this is a megabyte and a half.
+            awaiting_max: 10 * 1024,
             awaiting_bytes_max: 4 * MIB,
             holes_first: 48,
             plans: Plans::default(),

@@ -1,8 +1,8 @@
 //! One connection's frames: waiting to go out live, in flight, waiting for the centre.
 //!
 //! Promises: a frame is in at most one of the three; what leaves them without being done is handed back, so
-//! that the backlog finds it again; a token is answered once; every step but the overflow and an
-//! acknowledgement costs the same however many frames wait. Never: holds bytes; more than its bounds.
+//! that the backlog finds it again; a token is answered once; every step but the overflow, an
+//! acknowledgement and sending again costs the same however many frames wait. Never: holds bytes; more than its bounds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -108,8 +108,8 @@ pub(crate) struct Flow {
     flying: BTreeSet<Key>,
     awaiting: BTreeMap<Key, Sent>,
     awaiting_bytes: u64,
-    /// The same by the time of sending again, then of the last sending.
-    due: BTreeSet<(u64, u64, Key)>,
+    /// None of them is to be sent again before: a bound, so that it costs nothing to keep.
+    due_ms: u64,
     live_streak: u32,
     reconnect_asked: bool,
 }
@@ -133,7 +133,7 @@ impl Flow {
             flying: BTreeSet::new(),
             awaiting: BTreeMap::new(),
             awaiting_bytes: 0,
-            due: BTreeSet::new(),
+            due_ms: u64::MAX,
             live_streak: 0,
             reconnect_asked: false,
         }
@@ -168,7 +168,7 @@ impl Flow {
         self.flying.clear();
         self.awaiting.clear();
         self.awaiting_bytes = 0;
-        self.due.clear();
+        self.due_ms = u64::MAX;
         self.live_streak = 0;
         self.reconnect_asked = false;
     }
@@ -289,39 +289,45 @@ impl Flow {
     fn put_awaiting(&mut self, sent: Sent) {
         let key = sent.item.key();
         self.take_awaiting(key);
-        self.due.insert((sent.resend_ms, sent.sent_ms, key));
+        self.due_ms = self.due_ms.min(sent.resend_ms);
         self.awaiting_bytes += u64::from(sent.len);
         self.awaiting.insert(key, sent);
     }
 
     fn take_awaiting(&mut self, key: Key) -> Option<Sent> {
         let sent = self.awaiting.remove(&key)?;
-        self.due.remove(&(sent.resend_ms, sent.sent_ms, key));
         self.awaiting_bytes = self.awaiting_bytes.saturating_sub(u64::from(sent.len));
         Some(sent)
     }
 
     /// Takes out the frame that is to be sent again first, if its time has come.
     pub(crate) fn take_due(&mut self, now_ms: u64) -> Option<Sent> {
-        let (resend_ms, _, key) = *self.due.first()?;
+        if now_ms < self.due_ms {
+            return None;
+        }
+        let first = self
+            .awaiting
+            .iter()
+            .map(|(key, sent)| (sent.resend_ms, sent.sent_ms, *key))
+            .min();
+        self.due_ms = first.map_or(u64::MAX, |(resend_ms, _, _)| resend_ms);
+        let (resend_ms, _, key) = first?;
         (resend_ms <= now_ms)
             .then(|| self.take_awaiting(key))
             .flatten()
     }
 
-    /// When the first frame is to be sent again.
+    /// When to look for frames that are to be sent again: at that time or before it.
     pub(crate) fn resend_ms(&self) -> Option<u64> {
-        self.due.first().map(|(resend_ms, _, _)| *resend_ms)
+        (!self.awaiting.is_empty()).then_some(self.due_ms)
     }
 
     /// Sets the times of sending again anew.
     fn reschedule(&mut self, keys: &[Key], resend_ms_of: impl Fn(&Sent) -> u64) {
         for key in keys {
             if let Some(sent) = self.awaiting.get_mut(key) {
-                let resend_ms = resend_ms_of(sent);
-                self.due.remove(&(sent.resend_ms, sent.sent_ms, *key));
-                sent.resend_ms = resend_ms;
-                self.due.insert((resend_ms, sent.sent_ms, *key));
+                sent.resend_ms = resend_ms_of(sent);
+                self.due_ms = self.due_ms.min(sent.resend_ms);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::forward::transport::{BrokerAddress, Failure, Login, ender_of};
 
 /// Packets that may be in flight. Above our windows: a packet id must not come round again while the broker
 /// still owes its answer.
-const INFLIGHT_MAX: u16 = 1_000;
+const INFLIGHT_MAX: u16 = 500;
 /// The library wants at least this of MQTT 5, s.
 pub(super) const KEEP_ALIVE_S_MIN_V5: u16 = 5;
 

@@ -91,7 +91,7 @@ impl MqttConfig {
             return_ms: 600_000,
             stable_ms: 60_000,
             flush_ms_max: 3_000,
-            commands_max: 1_024,
+            commands_max: 512,
             ack_topic: topic(prefix, &identity.device, Leaf::Ack)?,
             status_topic: topic(prefix, &identity.device, Leaf::Status)?,
             will: will(identity),
