@@ -3,6 +3,8 @@
 //! Promises: answers go to stdout, logs to stderr; the exit code says which kind of failure it was; every
 //! failure is one line. Never: a start with a configuration that a person must change.
 
+mod spool;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,9 +14,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
-use crate::spool::disk::RealDisk;
 use crate::status::{self, AskError};
-use crate::{doctor, gnss, run, spool};
+use crate::{doctor, gnss, run};
 
 /// Something went wrong while running.
 const EXIT_FAILURE: u8 = 1;
@@ -31,6 +32,8 @@ Examples:
   fleet-gateway doctor --bus /dev/i2c-1
   fleet-gateway gnss decode drive.ubx | head
   fleet-gateway spool inspect /var/lib/fleet-gateway/spool --json
+  fleet-gateway spool verify /var/lib/fleet-gateway/spool
+  fleet-gateway spool export /var/lib/fleet-gateway/spool > backlog.jsonl
 
 Exit codes:
   0  done
@@ -73,7 +76,7 @@ enum Command {
     /// Look at a spool
     Spool {
         #[command(subcommand)]
-        command: SpoolCommand,
+        command: spool::SpoolCommand,
     },
 }
 
@@ -119,18 +122,6 @@ enum GnssCommand {
     Decode {
         /// What a receiver sent (NMEA, UBX or both), or - for standard input
         file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum SpoolCommand {
-    /// Print what a spool folder holds; nothing is changed
-    Inspect {
-        /// The folder
-        dir: PathBuf,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
     },
 }
 
@@ -187,9 +178,7 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::Gnss {
             command: GnssCommand::Decode { file },
         } => decode(&file),
-        Command::Spool {
-            command: SpoolCommand::Inspect { dir, json },
-        } => inspect(&dir, json),
+        Command::Spool { command } => spool::perform(&command),
     }
 }
 
@@ -280,37 +269,6 @@ fn decode(file: &Path) -> Result<(), Failure> {
         ))
     })?;
     gnss::decode(input, out).map_err(failed)
-}
-
-fn inspect(dir: &Path, json: bool) -> Result<(), Failure> {
-    let running = |error: anyhow::Error| Failure::Running(error);
-    if !dir.is_dir() {
-        let text = format!(
-            "{}: no such folder; allowed is the folder of a spool",
-            dir.display()
-        );
-        return Err(Failure::Usage(text));
-    }
-    let found = spool::inspect::inspect(&mut RealDisk::new(dir))
-        .map_err(|error| running(anyhow::Error::from(error).context(dir.display().to_string())))?;
-    if json {
-        let text = serde_json::to_string_pretty(&found).map_err(|error| running(error.into()))?;
-        return print(&format!("{text}\n"));
-    }
-    let mut text = format!(
-        "opened {} times, {} losses not acknowledged\n",
-        found.incarnation,
-        found.losses.len()
-    );
-    for segment in &found.segments {
-        let (frames, damaged) = (segment.frames, segment.damaged_bytes);
-        let line = format!(
-            "{}: {} bytes, {frames} frames, {damaged} bytes damaged\n",
-            segment.file, segment.bytes
-        );
-        text.push_str(&line);
-    }
-    print(&text)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

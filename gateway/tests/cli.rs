@@ -349,3 +349,22 @@ fn sensors_on_every_kind_of_source_are_read_by_one_gateway() {
     assert_eq!(value("humid", "unit"), "%");
     assert!((value("air", "deg_c").as_f64().unwrap() - 4.0).abs() < 0.1);
 }
+
+#[test]
+fn a_spool_is_verified_and_exported_while_nothing_is_changed() {
+    let folder = folder();
+    let spool = folder.path().join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    let (output, out, _) = answer(&["spool", "verify", text(&spool), "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["frames"], 0);
+    let (output, out, _) = answer(&["spool", "export", text(&spool)]);
+    assert_eq!((output.status.code(), out.as_str()), (Some(0), ""));
+    assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
+    let missing = folder.path().join("none");
+    for command in ["verify", "export"] {
+        let (output, _, err) = answer(&["spool", command, text(&missing)]);
+        assert_eq!(output.status.code(), Some(2), "{err}");
+    }
+}

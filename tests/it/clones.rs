@@ -54,7 +54,11 @@ fn copied_card() -> anyhow::Result<()> {
     world.wait_for_rows("truck-001", 50)?;
     // A backlog that the original and its copy both hold.
     world.link.cut();
-    wait_for_truth(&mut world.vehicles[0], 300)?;
+    let spool = world.vehicles[0].folder().join("spool");
+    let before = held_telemetry(&spool)?.len();
+    wait::until_true("the outage is on flash", PATIENCE, || {
+        Ok(held_telemetry(&spool)?.len() > before + 200)
+    })?;
     world.kill_vehicle(0, 1)?;
     let mut copied = setup(1);
     copied.seed = 99;

@@ -98,6 +98,19 @@ pub struct SpoolConfig {
     pub telemetry_max_bytes: u64,
     /// Most bytes about the gateway itself.
     pub health_max_bytes: u64,
+    /// Most bytes of all lanes together; 0 for no more than their sum.
+    pub total_max_bytes: u64,
+    /// How old a reading may get that is neither durable nor committed by the centre, ms; 0 syncs each.
+    pub commit_ms: u64,
+    /// The same after ten minutes without a connection, ms.
+    pub commit_offline_ms: u64,
+    /// How long acknowledged batches are kept for a centre that is restored from a backup, hours; then
+    /// their room goes first. 0 writes nothing that is acknowledged in time.
+    pub rewind_history_hours: u64,
+    /// What commits are padded to, bytes: what the card writes at once must not hold two commits.
+    pub align: u32,
+    /// Bytes that the card takes in its life, 10^12.
+    pub card_endurance_tb: u64,
 }
 
 /// `[seal]`
@@ -127,7 +140,7 @@ pub struct StatusConfig {
 const SOCKET_PATH_LEN_MAX: usize = 107;
 const MIB: i64 = 1024 * 1024;
 /// A lane smaller than two segments of the spool could not evict one and keep one.
-const LANE_BYTES_MIN: i64 = 2 * MIB;
+const LANE_BYTES_MIN: i64 = 8 * MIB;
 const LANE_BYTES_MAX: i64 = 1024 * 1024 * MIB;
 
 impl Config {
@@ -245,6 +258,24 @@ fn read_spool(root: &mut Section<'_>) -> Result<SpoolConfig, ConfigError> {
     let alert_max_bytes = bytes("alert_max_bytes", 8 * MIB)?;
     let telemetry_max_bytes = bytes("telemetry_max_bytes", 256 * MIB)?;
     let health_max_bytes = bytes("health_max_bytes", 16 * MIB)?;
+    // Six segments: below that a lane could not evict one and keep one.
+    let total = section.integer("total_max_bytes", 0, 0..=3 * LANE_BYTES_MAX)?;
+    if (1..24 * MIB).contains(&total) {
+        let allowed = format!("0 or an integer from {}", 24 * MIB);
+        return Err(section.refuse("total_max_bytes", total, allowed));
+    }
+    let mut number = |name, default, range| -> Result<u64, ConfigError> {
+        Ok(section.integer::<i64>(name, default, range)?.unsigned_abs())
+    };
+    let commit_ms = number("commit_ms", 5_000, 0..=60_000)?;
+    let commit_offline_ms = number("commit_offline_ms", 30_000, 0..=600_000)?;
+    let rewind_history_hours = number("rewind_history_hours", 24, 0..=8_760)?;
+    let align = number("align", 4_096, 512..=16_384)?;
+    let card_endurance_tb = number("card_endurance_tb", 20, 1..=100_000)?;
+    let align = match u32::try_from(align) {
+        Ok(align @ (512 | 4_096 | 16_384)) => align,
+        _ => return Err(section.refuse("align", align, "512, 4096 or 16384")),
+    };
     let dir = section.path("dir", "spool")?;
     root.adopt("spool", section)?;
     Ok(SpoolConfig {
@@ -252,6 +283,12 @@ fn read_spool(root: &mut Section<'_>) -> Result<SpoolConfig, ConfigError> {
         alert_max_bytes,
         telemetry_max_bytes,
         health_max_bytes,
+        total_max_bytes: total.unsigned_abs(),
+        commit_ms,
+        commit_offline_ms,
+        rewind_history_hours,
+        align,
+        card_endurance_tb,
     })
 }
 

@@ -180,8 +180,16 @@ fn each_bad_input_is_one_sentence_with_key_value_and_what_is_allowed() {
             ["limit_high_deg_c", "nan", "-55 to 150"],
         ),
         (
+            and("[spool]\nalign = 1000"),
+            ["spool.align", "1000", "512, 4096 or 16384"],
+        ),
+        (
+            and("[spool]\ntotal_max_bytes = 10"),
+            ["spool.total_max_bytes", "10", "25165824"],
+        ),
+        (
             and("[spool]\ntelemetry_max_bytes = 10"),
-            ["spool.telemetry_max_bytes", "10", "2097152"],
+            ["spool.telemetry_max_bytes", "10", "8388608"],
         ),
         (
             and("[health]\nperiod_s = 0"),

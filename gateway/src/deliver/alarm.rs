@@ -13,6 +13,8 @@ pub enum AlarmKind {
     SpoolDegraded,
     /// Stored frames were damaged.
     SpoolCorrupt,
+    /// A later version of the program has left its spool.
+    SpoolNewer,
     /// The oldest frames made room for later ones.
     Evicting,
     /// Another centre than ours acknowledges.
@@ -42,6 +44,7 @@ impl AlarmKind {
         match self {
             Self::SpoolDegraded => "spool_degraded",
             Self::SpoolCorrupt => "spool_corrupt",
+            Self::SpoolNewer => "spool_newer",
             Self::Evicting => "evicting",
             Self::ForeignCentral => "foreign_central",
             Self::AckBeyondSent => "ack_beyond_sent",

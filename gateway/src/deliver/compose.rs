@@ -125,7 +125,7 @@ impl Deliver {
             Ending::Clean => stream.map(|s| s.known_next_seq),
             Ending::Unknown => stream.map(|s| s.issued_next_seq),
         };
-        let held = self.spool.held_hull(id);
+        let held = self.spool.held_open(id);
         OpenLane {
             lane,
             next_seq,

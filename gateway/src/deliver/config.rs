@@ -79,10 +79,21 @@ pub struct DeliverConfig {
     pub birth_ms_min: u64,
     /// How long a message may be unanswered by the broker until the connection is given up, ms.
     pub puback_ms_max: u64,
-    /// How old a change of the acknowledged numbers may get before it is written down, ms.
+    /// How old a frame may get that is neither durable nor acknowledged, ms; alerts never wait.
+    pub commit_ms: u64,
+    /// The same after a while without a connection, ms.
+    pub commit_offline_ms: u64,
+    /// After how long without a connection that holds, ms.
+    pub offline_after_ms: u64,
+    /// How old a change of the acknowledged numbers may get before it is written down, ms, when frames
+    /// would be sent again without it.
     pub state_lazy_ms: u64,
+    /// The same for a change that matters only to people, ms.
+    pub state_rare_ms: u64,
     /// Time between two attempts to leave RAM mode, ms.
     pub disk_retry_ms: u64,
+    /// Bytes that the card takes in its life, as its maker says.
+    pub card_endurance_bytes: u64,
     /// What frees a frame.
     pub ack_level: AckLevel,
     /// Seed of nonces and of the spool's identity; draw it from the machine's entropy.
@@ -108,7 +119,12 @@ impl DeliverConfig {
                     telemetry: 3 * MIB,
                     health: MIB / 4,
                 },
-                segment_bytes: MIB,
+                total_bytes: 280 * MIB,
+                segment_bytes: 4 * 1024 * 1024,
+                align: 4096,
+                slot_bytes: 64 * 1024,
+                history_ms: 24 * 3_600_000,
+                pending_count_max: 8_192,
             },
             prefix: PREFIX_DEFAULT.to_owned(),
             // What a fast link carries in some milliseconds; a slow one is bounded by the bytes.
@@ -133,7 +149,14 @@ impl DeliverConfig {
             puback_ms_max: 60_000,
             // A stale list costs re-sends after a crash; each write costs flash.
             state_lazy_ms: 10_000,
+            // Acknowledged from RAM, a frame leaves nothing behind that could be sent again.
+            state_rare_ms: 600_000,
+            commit_ms: 5_000,
+            commit_offline_ms: 30_000,
+            offline_after_ms: 600_000,
             disk_retry_ms: 60_000,
+            // An ordinary 32 GB card; makers of better ones name 100 TB and more.
+            card_endurance_bytes: 20_000_000_000_000,
             ack_level: AckLevel::Central,
             seed,
         }

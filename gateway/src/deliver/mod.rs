@@ -74,6 +74,9 @@ pub struct Deliver {
     opened_ms: u64,
     now_ms: u64,
     state_dirty_since_ms: Option<u64>,
+    state_stale_since_ms: Option<u64>,
+    /// Since when the main connection is down.
+    offline_since_ms: Option<u64>,
     disk_retry_ms: u64,
 }
 
@@ -127,7 +130,8 @@ impl Deliver {
             tail_at_most: identity.tail_at_most,
         };
         let limits = config.spool.clone();
-        let spool = Spool::open(disk, limits, identity.epoch, note, random.next_u64());
+        let (epoch, spool_id) = (identity.epoch, random.next_u64());
+        let spool = Spool::open(disk, limits, epoch, note, spool_id, now_ms);
         let topics = Topics::new(&config.prefix, &identity);
         if topics.is_none() {
             let text = format!("the topic prefix {:?} cannot be used", config.prefix);
@@ -158,6 +162,8 @@ impl Deliver {
             opened_ms: now_ms,
             now_ms,
             state_dirty_since_ms: None,
+            state_stale_since_ms: None,
+            offline_since_ms: Some(now_ms),
             disk_retry_ms: now_ms.saturating_add(config.disk_retry_ms),
             topics: topics.unwrap_or_else(Topics::none),
             config,
@@ -168,13 +174,15 @@ impl Deliver {
         deliver
     }
 
-    /// Takes a sealed frame. Alerts are durable when this returns, the others after [`Deliver::sync`].
+    /// Takes a sealed frame. Alerts are durable when this returns; the others when they are as old as the
+    /// configuration allows and not acknowledged by then, or after [`Deliver::sync`].
     pub fn accept(&mut self, now_ms: u64, frame: Frame) {
         self.tick(now_ms);
         let (stream, range, lane) = (frame.stream, frame.range, frame.stream.lane);
-        let appended = self.spool.append(&frame);
-        if lane == Lane::Alert {
-            self.spool.sync_lane(lane);
+        self.spool.tick(now_ms);
+        let appended = self.spool.append(frame);
+        if self.commit_age_ms(lane) == 0 {
+            self.spool.commit_lane(lane);
         }
         match appended {
             Ok(place) => {
@@ -197,8 +205,35 @@ impl Deliver {
     /// Makes everything that was accepted durable.
     pub fn sync(&mut self, now_ms: u64) {
         self.tick(now_ms);
-        self.spool.sync();
+        self.spool.commit();
         self.hear_spool();
+    }
+
+    /// Makes durable what is due.
+    pub fn commit_due(&mut self, now_ms: u64) {
+        self.tick(now_ms);
+    }
+
+    /// Whether frames of a lane are about to be written.
+    #[must_use]
+    pub fn is_commit_due(&self, now_ms: u64, lane: Lane) -> bool {
+        let due_ms = self.spool.due_ms(lane, self.commit_age_ms(lane));
+        due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+    }
+
+    /// How old a frame of a lane may get that is neither durable nor acknowledged, ms.
+    fn commit_age_ms(&self, lane: Lane) -> u64 {
+        let config = &self.config;
+        let offline_ms = self
+            .offline_since_ms
+            .map_or(0, |since_ms| self.now_ms.saturating_sub(since_ms));
+        match lane {
+            Lane::Alert => 0,
+            _ if offline_ms >= config.offline_after_ms => {
+                config.commit_offline_ms.max(config.commit_ms)
+            }
+            _ => config.commit_ms,
+        }
     }
 
     /// Numbers that were issued but whose record could not be queued.
@@ -236,8 +271,17 @@ impl Deliver {
             .state_dirty_since_ms
             .map(|since_ms| since_ms.saturating_add(self.config.state_lazy_ms));
         let retry_ms = self.spool.is_in_ram().then_some(self.disk_retry_ms);
-        let times = [state_ms, retry_ms, self.silence.silent_ms()];
-        let times = times.into_iter().chain(self.budget.deadlines());
+        let stale_ms = self
+            .state_stale_since_ms
+            .map(|since_ms| since_ms.saturating_add(self.config.state_rare_ms));
+        let due_ms = |lane| self.spool.due_ms(lane, self.commit_age_ms(lane));
+        let [alert_ms, telemetry_ms, health_ms] = Lane::ALL.map(due_ms);
+        let commits = [alert_ms, telemetry_ms, health_ms];
+        let times = [state_ms, stale_ms, retry_ms, self.silence.silent_ms()];
+        let times = times
+            .into_iter()
+            .chain(commits)
+            .chain(self.budget.deadlines());
         let link = self
             .main_deadlines()
             .into_iter()
@@ -298,6 +342,9 @@ impl Deliver {
                 "disk"
             },
             oldest_unacked_ms: self.oldest_unacked_ms(),
+            device: self.spool.device_bytes(),
+            device_bytes_lifetime: self.spool.device_bytes_lifetime(),
+            card_life_used_percent: self.card_life_used_percent(),
             open_epochs: self.open_epochs() as u64,
             open_losses: self.spool.book().losses().len() as u64,
             connected: self.main.session().is_some(),
@@ -358,7 +405,7 @@ impl Deliver {
         let held = book
             .epochs
             .iter()
-            .map(|entry| self.spool.held_hull(id(entry.epoch)));
+            .map(|entry| self.spool.held_open(id(entry.epoch)));
         LaneStats {
             bytes: self.spool.bytes(lane),
             frames: self.spool.frames(lane),
@@ -368,6 +415,9 @@ impl Deliver {
             evicted: counts.evicted,
             corrupt: counts.corrupt,
             disk_errors: counts.disk_errors,
+            fsync_errors: counts.fsync_errors,
+            oldest_age_ms: self.oldest_age_ms(lane),
+            commit: self.spool.commit_latency(lane),
             next_seq: book
                 .stream(id(self.identity.epoch))
                 .map_or(0, |s| s.issued_next_seq),
@@ -375,26 +425,32 @@ impl Deliver {
     }
 
     fn oldest_unacked_ms(&self) -> u64 {
-        let mut oldest_ms = None;
+        let ages = Lane::ALL.into_iter().map(|lane| self.oldest_age_ms(lane));
+        ages.max().unwrap_or(0)
+    }
+
+    fn oldest_age_ms(&self, lane: Lane) -> u64 {
+        let mut oldest_ms: Option<u64> = None;
         for entry in &self.spool.book().epochs {
-            for lane in Lane::ALL {
-                let id = StreamId {
-                    epoch: entry.epoch,
-                    lane,
-                };
-                let Some(first) = self.spool.held_hull(id).first().copied() else {
-                    continue;
-                };
-                // Records of an earlier process are at least as old as this one.
-                let since_ms = if entry.epoch == self.identity.epoch {
-                    self.ages.get(lane).of(first.first_seq)
-                } else {
-                    Some(self.opened_ms)
-                };
-                oldest_ms = oldest_ms.min(since_ms).or(since_ms).or(oldest_ms);
-            }
+            let epoch = entry.epoch;
+            let open = self.spool.held_open(StreamId { epoch, lane });
+            let Some(first) = open.first() else {
+                continue;
+            };
+            // Records of an earlier process are at least as old as this one.
+            let since_ms = if epoch == self.identity.epoch {
+                self.ages.get(lane).of(first.first_seq)
+            } else {
+                Some(self.opened_ms)
+            };
+            oldest_ms = oldest_ms.min(since_ms).or(since_ms).or(oldest_ms);
         }
         oldest_ms.map_or(0, |since_ms| self.now_ms.saturating_sub(since_ms))
+    }
+
+    fn card_life_used_percent(&self) -> f64 {
+        let written = self.spool.device_bytes_lifetime() as f64;
+        written * 100.0 / (self.config.card_endurance_bytes.max(1) as f64)
     }
 
     fn flow_mut(&mut self, connection: Connection) -> &mut Flow {
@@ -412,15 +468,15 @@ impl Deliver {
         }
     }
 
-    fn queue_live(&mut self, place: Option<Place>, stream: StreamId, range: SeqRange) {
+    fn queue_live(&mut self, place: Place, stream: StreamId, range: SeqRange) {
         let lane = stream.lane;
         let connection = match lane {
             Lane::Alert => Connection::Alert,
             Lane::Telemetry | Lane::Health => Connection::Main,
         };
-        let Some(place) = place.filter(|_| self.is_open(connection)) else {
+        if !self.is_open(connection) {
             return;
-        };
+        }
         let item = Item {
             stream,
             range,
@@ -433,20 +489,34 @@ impl Deliver {
 
     /// The backlog will find this frame again.
     fn hand_back(&mut self, item: &Item) {
+        let place = self.spool.where_is(item.stream.lane, item.place);
         let cursor = self.cursors.get_mut(item.stream.lane);
-        *cursor = (*cursor).min(item.place);
+        *cursor = (*cursor).min(place);
     }
 
     /// Time passes.
     fn tick(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
         self.budget.tick(self.now_ms);
+        self.spool.tick(self.now_ms);
+        for lane in Lane::ALL {
+            let due_ms = self.spool.due_ms(lane, self.commit_age_ms(lane));
+            if due_ms.is_some_and(|due_ms| due_ms <= self.now_ms) {
+                self.spool.commit_lane(lane);
+            }
+        }
         let dirty_since_ms = self.state_dirty_since_ms.unwrap_or(self.now_ms);
         self.state_dirty_since_ms = self.spool.is_dirty().then_some(dirty_since_ms);
         let due_ms = dirty_since_ms.saturating_add(self.config.state_lazy_ms);
         if self.spool.is_dirty() && due_ms <= self.now_ms {
-            self.spool.write_dirty_state();
+            self.spool.write_book();
             self.state_dirty_since_ms = None;
+        }
+        let stale_since_ms = self.state_stale_since_ms.unwrap_or(self.now_ms);
+        self.state_stale_since_ms = self.spool.is_stale().then_some(stale_since_ms);
+        if stale_since_ms.saturating_add(self.config.state_rare_ms) <= self.now_ms {
+            self.spool.write_book();
+            self.state_stale_since_ms = None;
         }
         if self.spool.is_in_ram() && self.disk_retry_ms <= self.now_ms {
             self.spool.try_return_to_disk();
@@ -474,6 +544,12 @@ impl Deliver {
                 SpoolEvent::Recovered => {
                     let text = "the spool's disk can be used again";
                     self.alarms.clear(AlarmKind::SpoolDegraded, text);
+                }
+                SpoolEvent::Newer { folder, version } => {
+                    let text = format!(
+                        "{folder} is a spool of version {version}; it stays as it is until a later program drains it"
+                    );
+                    self.alarms.raise(AlarmKind::SpoolNewer, text);
                 }
                 SpoolEvent::Corrupt { place, numbers } => {
                     let text = format!("damage in {place}; {numbers} records are lost by it");

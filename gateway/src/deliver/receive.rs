@@ -6,9 +6,7 @@
 //! or a release on arbitrary bytes.
 
 use firmware_shared::id::{Lane, SeqRange, StreamId};
-use firmware_shared::message::{
-    Ack, AckEntry, LossReason, Message, MessageKind, Nack, NackReason, Pacing,
-};
+use firmware_shared::message::{Ack, AckEntry, Message, MessageKind, Nack, NackReason, Pacing};
 
 use super::{AckLevel, AlarmKind, BirthPlan, Closing, Deliver};
 use crate::forward::budget::PACKET_OVERHEAD_LEN;
@@ -16,6 +14,7 @@ use crate::forward::centre::Verdict;
 use crate::forward::flow::{Cargo, Item, Sent};
 use crate::forward::link::{Connection, LinkEvent, Session};
 use crate::forward::pace::ACK_PERIOD_MS;
+use crate::spool::disk::Site;
 use crate::spool::{Ending, PerLane, Place};
 
 /// How often an intact frame that the centre refuses is sent again.
@@ -61,6 +60,7 @@ impl Deliver {
             }
             Connection::Main => {
                 self.counts.connections += 1;
+                self.offline_since_ms = None;
                 self.centre.expect_nothing();
                 // The alerts, too: without a connection of their own they go over this one.
                 self.cursors = PerLane::default();
@@ -83,6 +83,7 @@ impl Deliver {
         }
         self.flow_mut(session.connection).disconnect();
         if session.connection == Connection::Main {
+            self.offline_since_ms = Some(self.now_ms);
             self.birth = BirthPlan::default();
             if self.closing == Closing::Said {
                 self.closing = Closing::Goodbye;
@@ -222,7 +223,7 @@ impl Deliver {
             .centre
             .judge(ack, &mut book.central_id, &mut book.runs_left);
         if book.central_id != pinned || book.runs_left.len() != runs {
-            self.spool.write_state();
+            self.spool.write_cursor(Site::Cursor);
         }
         match verdict {
             Verdict::Foreign => return self.ignore_foreign(ack.central_id),
@@ -285,7 +286,7 @@ impl Deliver {
             return;
         };
         let before = stream.acked.count();
-        let changed = stream.advance(entry);
+        stream.advance(entry);
         let added = stream.acked.count().saturating_sub(before);
         stream.note_acked();
         let passed_seq = stream.acked.next_seq();
@@ -295,9 +296,6 @@ impl Deliver {
             flow.hasten(entry.stream(), passed_seq, sent_before_ms, now_ms);
         }
         *self.acked.get_mut(entry.lane) += added;
-        if changed {
-            self.spool.note_change();
-        }
     }
 
     /// The centre's answer replaces what was known: what it no longer has is sent again or lost.
@@ -305,35 +303,13 @@ impl Deliver {
         let id = entry.stream();
         self.birth.unnamed.remove(&id);
         self.advance(entry);
-        let Some(stream) = self.spool.book_unwritten_mut().stream_mut(id) else {
+        let Some(rewound) = self.spool.rewind(entry) else {
             return;
         };
-        let tail = stream.tail;
-        let gone = stream.rewind(entry);
-        if stream.tail != tail {
-            self.spool.book_mut().note_loss();
-        }
-        let (Some(first), Some(last)) = (gone.first(), gone.last()) else {
-            return;
-        };
-        let Some(hull) = SeqRange::new(first.first_seq, last.last_seq) else {
-            return;
-        };
-        let held = self.spool.held(id, hull);
-        let mut lost = 0;
-        for range in &gone {
-            for missing in held.missing_in(*range).collect::<Vec<_>>() {
-                lost += missing.count();
-                self.spool
-                    .lose(id, missing, LossReason::ReleasedBeforeRestore);
-            }
-        }
-        self.spool.write_state();
         *self.cursors.get_mut(id.lane) = Place::default();
-        let count: u64 = gone.iter().map(SeqRange::count).sum();
         let text = format!(
-            "the centre asks again for {count} records of {} that it had; {lost} are gone here",
-            id.lane
+            "the centre asks again for {} records of {} that it had; {} are gone here",
+            rewound.asked, id.lane, rewound.lost
         );
         self.alarms.raise(AlarmKind::CentreRestored, text);
     }
@@ -371,7 +347,7 @@ impl Deliver {
             );
         }
         let open_epochs = self.open_epochs();
-        self.spool.release();
+        self.spool.settle();
         if self.birth.left_out && self.open_epochs() < open_epochs {
             self.plan_birth();
         }
@@ -426,7 +402,7 @@ impl Deliver {
         let Some(place) = self.spool.find(stream, range) else {
             return;
         };
-        if self.spool.read(place, stream, range).is_err() {
+        if self.spool.read_again(place, stream, range).is_err() {
             return self.settle();
         }
         if self.count_refusal(stream, range.first_seq) > REFUSALS_MAX {

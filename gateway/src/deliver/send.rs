@@ -16,7 +16,7 @@ use super::{Closing, Deliver};
 use crate::forward::budget::PACKET_OVERHEAD_LEN;
 use crate::forward::flow::{Cargo, Flow, Item, Sent};
 use crate::forward::link::{Connection, LinkCommand};
-use crate::spool::{Place, Unread};
+use crate::spool::Unread;
 
 /// Where a frame to be sent comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -360,15 +360,7 @@ impl Deliver {
         }
         let payload = match self.spool.read(item.place, item.stream, item.range) {
             Ok(payload) => payload,
-            Err(Unread::Moved) => {
-                // A failed sync moved it: the backlog looks through the whole lane again. What the
-                // backlog itself has just seen there is not moved but damaged.
-                if source != (Source::Backlog { resends: 0 }) {
-                    *self.cursors.get_mut(lane) = Place::default();
-                }
-                return None;
-            }
-            Err(Unread::Damaged | Unread::Unreadable) => return None,
+            Err(Unread::Gone | Unread::Damaged | Unread::Unreadable) => return None,
         };
         let (is_live, resends) = match source {
             Source::Live => (true, 0),

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::alarm::AlarmKind;
 use crate::forward::budget::PlanStats;
 use crate::spool::PerLane;
+use crate::spool::metrics::{CommitLatency, DeviceBytes};
 
 /// How delivery is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeliverStats {
     /// Per lane.
     pub lanes: PerLane<LaneStats>,
@@ -17,6 +18,12 @@ pub struct DeliverStats {
     pub mode: &'static str,
     /// Age of the oldest record that the centre has not acknowledged, ms.
     pub oldest_unacked_ms: u64,
+    /// Bytes and flushes that went to the device since the start, by purpose.
+    pub device: DeviceBytes,
+    /// Bytes that went to the device since the spool was made.
+    pub device_bytes_lifetime: u64,
+    /// How much of the card's life those bytes took, if it takes them as they come, percent.
+    pub card_life_used_percent: f64,
     /// Epochs that still hold something, the running one included.
     pub open_epochs: u64,
     /// Losses that the centre has not acknowledged.
@@ -63,8 +70,14 @@ pub struct LaneStats {
     pub evicted: u64,
     /// Numbers lost to damage since the start.
     pub corrupt: u64,
-    /// Failed writes and syncs since the start.
+    /// Failed writes and reads since the start.
     pub disk_errors: u64,
+    /// Failed syncs since the start.
+    pub fsync_errors: u64,
+    /// Age of the oldest record that the centre has not acknowledged, ms.
+    pub oldest_age_ms: u64,
+    /// Age of the oldest frame of a commit when the commit was durable.
+    pub commit: CommitLatency,
     /// The next number of the running epoch.
     pub next_seq: u64,
 }

@@ -27,6 +27,7 @@ fn severity(kind: AlarmKind) -> Severity {
         AlarmKind::IdentityClash | AlarmKind::Evicting | AlarmKind::BadPrefix => Severity::Critical,
         AlarmKind::SpoolDegraded
         | AlarmKind::SpoolCorrupt
+        | AlarmKind::SpoolNewer
         | AlarmKind::FrameRefused
         | AlarmKind::PlanUsedUp
         | AlarmKind::BrokerRefuses => Severity::Warning,

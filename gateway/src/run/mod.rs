@@ -2,11 +2,10 @@
 //!
 //! ```text
 //!  signals --> main thread: wait for readings, link, questions, deadline
-//!                drain the queue -> turn (seal, sync) -> poll -> link
+//!                drain the queue -> turn (seal, commit what is due) -> poll -> link
 //!  stop: end sampling -> drain -> seal, sync, close -> flush the link -> exit
 //! ```
-//! Promises: nothing is sent before it is durable; SIGTERM and SIGINT end in a clean stop within seconds, a
-//! second one at once; a thread that panics ends the process, for the supervisor to start it again.
+//! Promises: SIGTERM and SIGINT end in a clean stop within seconds, a second one at once; a thread that panics ends the process, for the supervisor to start it again.
 //! Never: a queue without a bound.
 
 mod alarm;

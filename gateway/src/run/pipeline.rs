@@ -1,9 +1,9 @@
 //! The pipeline: score, alert, seal, deliver, in one thread and in this order.
 //!
 //! Promises: an alert is durable before the reading after the one that caused it is looked at; a batch is
-//! closed in time and on link up, so that the newest readings go first; everything sealed is synced before
-//! anything is sent; every number that comes in is sealed or on record as lost; when an input says that the
-//! supply is gone, everything is sealed and synced at once. Never: a clock, a wait.
+//! closed in time and on link up, so that the newest readings go first; every number that comes in is sealed
+//! or on record as lost; when an input says that the supply is gone, everything is sealed and made durable at
+//! once. Never: a clock, a wait.
 
 use firmware_shared::alert::Severity;
 use firmware_shared::id::{Lane, SeqRange, StreamId};
@@ -110,7 +110,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes what waits, at most a full queue at a time, so that nothing is unsynced for long.
+    /// Takes what waits, at most a full queue at a time, so that nothing stays unsealed for long.
     pub fn drain(&mut self, now: Now, intake: &mut Intake) {
         for _ in 0..QUEUE_COUNT_MAX {
             match intake.receiver().try_recv() {
@@ -243,18 +243,22 @@ impl Pipeline {
         self.deliver.handle(now.real_ms, event);
     }
 
-    /// To be called when the queue is drained: closes what is old, reports, makes everything durable.
+    /// To be called when the queue is drained: closes what is old, reports, makes durable what is due.
     /// `next_seq` is the number that the next reading gets.
     pub fn turn(&mut self, now: Now, next_seq: u64, memory: impl FnOnce() -> Memory) {
         self.telemetry
             .close_old(now.stamp_ms, self.keeper.best(), &mut self.sealed);
+        if self.deliver.is_commit_due(now.real_ms, Lane::Telemetry) {
+            // What is open costs no write of its own when it goes with the others.
+            self.telemetry.close(self.keeper.best(), &mut self.sealed);
+        }
         if self.health_due_real_ms <= now.real_ms {
             self.health_due_real_ms = now.real_ms.saturating_add(self.health_period_ms);
             self.report(now, memory().rss_bytes);
         }
         self.deliver.note_next_seq(Lane::Telemetry, next_seq);
         self.store(now);
-        self.deliver.sync(now.real_ms);
+        self.deliver.commit_due(now.real_ms);
         self.desk.tick(now);
         for alarm in self.deliver.take_alarms() {
             self.desk.alarm(now, alarm::translate(alarm));
@@ -331,7 +335,6 @@ impl Pipeline {
         // The birth is out: what was measured last goes ahead of everything that waited.
         self.telemetry.close(self.keeper.best(), &mut self.sealed);
         self.store(now);
-        self.deliver.sync(now.real_ms);
         self.deliver.poll(now.real_ms)
     }
 

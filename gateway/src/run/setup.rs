@@ -34,14 +34,18 @@ pub fn process_identity(config: &Config, epoch: Epoch, boot_id: BootId) -> Proce
     }
 }
 
+/// Readings that may wait in RAM for their commit: more than a vehicle takes in 30 s.
+const PENDING_COUNT_MAX: usize = 8_192;
+
 /// The most numbers that a crash can leave issued but neither durable nor committed, per lane.
 fn tail_at_most(config: &Config) -> [u64; 3] {
     // Every condition may change in one turn, before the first of the changes is durable.
     let alert = AlertDesk::condition_count_max(config.sensors().count());
-    // A full queue behind a drained one whose batches are not synced yet, and the open batch.
-    let telemetry = 2 * QUEUE_COUNT_MAX + config.seal.count_max;
+    // A full queue behind a drained one, the open batch, and what waits in RAM for its commit.
+    let telemetry = 2 * QUEUE_COUNT_MAX + config.seal.count_max + PENDING_COUNT_MAX;
     // The opening, a report, and the last report of a stop.
-    let health = 1 + 2 * health::REPORT_COUNT;
+    let reports = usize::try_from(config.spool.commit_offline_ms / config.health.period_ms.max(1));
+    let health = 1 + (2 + reports.unwrap_or(0)) * health::REPORT_COUNT;
     [alert, telemetry, health].map(|count| count as u64)
 }
 
@@ -105,6 +109,20 @@ pub fn deliver_config(config: &Config, seed: u64) -> DeliverConfig {
     deliver.spool.max_bytes.alert = config.spool.alert_max_bytes;
     deliver.spool.max_bytes.telemetry = config.spool.telemetry_max_bytes;
     deliver.spool.max_bytes.health = config.spool.health_max_bytes;
+    let spool = &config.spool;
+    let sum = spool.alert_max_bytes + spool.telemetry_max_bytes + spool.health_max_bytes;
+    deliver.spool.total_bytes = match spool.total_max_bytes {
+        0 => sum,
+        total => total,
+    };
+    deliver.spool.pending_count_max = PENDING_COUNT_MAX as u64;
+    deliver.spool.align = spool.align;
+    deliver.spool.history_ms = spool.rewind_history_hours.saturating_mul(3_600_000);
+    // The promise is about the age of a reading, and its batch may be that old already.
+    let after_seal = |age_ms: u64| age_ms.saturating_sub(config.seal.age_ms_max);
+    deliver.commit_ms = after_seal(spool.commit_ms);
+    deliver.commit_offline_ms = after_seal(spool.commit_offline_ms);
+    deliver.card_endurance_bytes = spool.card_endurance_tb.saturating_mul(1_000_000_000_000);
     deliver.prefix.clone_from(&config.broker.prefix);
     deliver.resend_ms_min = config.broker.resend_ms_min;
     deliver.resend_ms_max = config.broker.resend_ms_max;

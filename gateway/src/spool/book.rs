@@ -8,7 +8,8 @@ use firmware_shared::message::{Loss, LossReason};
 use firmware_shared::time::{BootId, TimeAnchor};
 use serde::{Deserialize, Serialize};
 
-use super::record::EpochNote;
+use super::format::EpochNote;
+use super::mutant::{Mutant, is_on};
 use super::stream::{Stream, Tail};
 
 /// Time anchors that are kept of one boot: the first and the latest.
@@ -122,6 +123,8 @@ pub(crate) struct Book {
     pub(crate) epochs: Vec<EpochEntry>,
     /// The anchors of the boots of these epochs.
     pub(crate) boots: Vec<BootAnchors>,
+    /// Bytes that went to the device since the spool was made.
+    pub(crate) device_bytes: u64,
     loss_version: u64,
 }
 
@@ -150,6 +153,7 @@ impl Book {
             runs_left,
             epochs,
             boots,
+            device_bytes: 0,
             loss_version: 0,
         }
     }
@@ -176,6 +180,40 @@ impl Book {
 
     pub(crate) fn epoch(&self, epoch: Epoch) -> Option<&EpochEntry> {
         self.epochs.iter().rev().find(|entry| entry.epoch == epoch)
+    }
+
+    pub(crate) fn epoch_mut(&mut self, epoch: Epoch) -> Option<&mut EpochEntry> {
+        self.epochs
+            .iter_mut()
+            .rev()
+            .find(|entry| entry.epoch == epoch)
+    }
+
+    /// Adds an older epoch: the running one stays the last.
+    pub(crate) fn insert_before_last(&mut self, entry: EpochEntry) {
+        let at = self.epochs.len().saturating_sub(1);
+        self.epochs.insert(at, entry);
+    }
+
+    /// Takes over what the book of an older spool knows and this one does not.
+    pub(crate) fn adopt(&mut self, older: Self, running: Epoch) {
+        self.central_id = self.central_id.or(older.central_id);
+        for run in older.runs_left {
+            if !self.runs_left.contains(&run) {
+                self.runs_left.push(run);
+            }
+        }
+        for entry in older.epochs {
+            if entry.epoch != running && self.epoch(entry.epoch).is_none() {
+                self.insert_before_last(entry);
+            }
+        }
+        for boot in older.boots {
+            if !self.boots.iter().any(|known| known.boot_id == boot.boot_id) {
+                self.boots.push(boot);
+            }
+        }
+        self.note_loss();
     }
 
     pub(crate) fn stream(&self, id: StreamId) -> Option<&Stream> {
@@ -213,6 +251,9 @@ impl Book {
     /// Opens the tails of every older epoch whose process died.
     pub(crate) fn end_crashed_epochs(&mut self, running: Epoch) {
         self.loss_version += 1;
+        if is_on(Mutant::NoTail) {
+            return;
+        }
         for entry in &mut self.epochs {
             if entry.epoch == running || entry.ending != Ending::Unknown {
                 continue;

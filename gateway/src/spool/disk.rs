@@ -1,7 +1,7 @@
 //! The narrow door to the file system.
 //!
-//! Promises: everything the spool asks of a disk is one of these ten calls, so that a disk in RAM and a
-//! simulated disk can stand in for the real one. This is the only file that names `std::fs`.
+//! Promises: everything the spool asks of a disk is one of these calls, so that a simulated disk can stand in
+//! for the real one. This is the only file that names `std::fs`.
 //!
 //! Never: opens anything but regular files below its root, retries a failed sync, follows a link.
 
@@ -11,16 +11,76 @@ use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The folders under the root, one per lane, and the root itself as the empty name.
-pub const FOLDERS: [&str; 3] = ["alert", "telemetry", "health"];
+/// What the spool is doing with the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// Frames that were accepted.
+    Append,
+    /// Another segment for a lane: created, or used again.
+    Recycle,
+    /// The oldest segment makes room.
+    Eviction,
+    /// What is acknowledged.
+    Cursor,
+    /// A process start.
+    Epoch,
+    /// What is lost.
+    Ledger,
+    /// Acknowledged frames for a restored centre, and what such a centre asks for.
+    Rewind,
+}
 
-/// Files with relative names (`state`, `telemetry/0000000000000001.seg`).
+impl Site {
+    /// Every site.
+    pub const ALL: [Self; 7] = [
+        Self::Append,
+        Self::Recycle,
+        Self::Eviction,
+        Self::Cursor,
+        Self::Epoch,
+        Self::Ledger,
+        Self::Rewind,
+    ];
+
+    /// The name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Recycle => "recycle",
+            Self::Eviction => "eviction",
+            Self::Cursor => "cursor",
+            Self::Epoch => "epoch",
+            Self::Ledger => "ledger",
+            Self::Rewind => "rewind",
+        }
+    }
+}
+
+/// Files with relative names (`state`, `log/00000001.seg`).
 pub trait Disk: Send + std::fmt::Debug {
-    /// Makes the root and its folders, durably, and takes the root for this process alone.
+    /// Says what the calls that follow are for.
+    fn enter(&mut self, _site: Site) {}
+    /// Makes the root, durably, and takes it for this process alone.
     ///
     /// # Errors
     /// Whatever the disk says; `WouldBlock` when another process holds the root.
     fn prepare(&mut self) -> io::Result<()>;
+    /// The names of the folders in the root.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn folders(&mut self) -> io::Result<Vec<String>>;
+    /// Makes a folder in the root, durably, if there is none.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn make_folder(&mut self, folder: &str) -> io::Result<()>;
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn remove_folder(&mut self, folder: &str) -> io::Result<()>;
     /// The names of the regular files in a folder.
     ///
     /// # Errors
@@ -36,16 +96,17 @@ pub trait Disk: Send + std::fmt::Debug {
     /// # Errors
     /// Whatever the disk says; `NotFound` when there is none.
     fn read_at(&mut self, file: &str, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// Makes a file of `len` zeros that takes its room at once, durable but for its name; a file that has
+    /// the name is made anew.
+    ///
+    /// # Errors
+    /// Whatever the disk says; part of the file may be there.
+    fn create(&mut self, file: &str, len: u64) -> io::Result<()>;
     /// Writes all bytes at `offset`; makes the file when there is none.
     ///
     /// # Errors
     /// Whatever the disk says; part of the bytes may have been written.
     fn write_at(&mut self, file: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Cuts a file to `len` bytes.
-    ///
-    /// # Errors
-    /// Whatever the disk says.
-    fn truncate(&mut self, file: &str, len: u64) -> io::Result<()>;
     /// Makes the content of a file durable.
     ///
     /// # Errors
@@ -68,10 +129,12 @@ pub trait Disk: Send + std::fmt::Debug {
     fn remove(&mut self, file: &str) -> io::Result<()>;
 }
 
-/// Open files that are written: one tail per lane and the state, with room for a change of tails.
+/// Open files that are written: one tail per lane and the two slots, with room for a change of tails.
 const WRITERS_MAX: usize = 8;
 /// Open files that are only read.
 const READERS_MAX: usize = 4;
+/// How much of a created file is written at once.
+const ZEROS_LEN: usize = 256 * 1024;
 
 /// A folder of a real file system.
 #[derive(Debug)]
@@ -120,6 +183,7 @@ impl RealDisk {
             if self.writers.len() >= WRITERS_MAX {
                 self.writers.pop_front();
             }
+            self.readers.retain(|(open, _)| open != name);
             self.writers.push_back((name.to_owned(), file));
         }
         find(&self.writers, name)
@@ -143,6 +207,23 @@ impl RealDisk {
         self.writers.retain(|(open, _)| open != name);
         self.readers.retain(|(open, _)| open != name);
     }
+
+    fn names(&self, folder: &str, folders: bool) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path(folder))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let wanted = if folders {
+                kind.is_dir()
+            } else {
+                kind.is_file()
+            };
+            if let (true, Ok(name)) = (wanted, entry.file_name().into_string()) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
 }
 
 fn find<'a>(open: &'a VecDeque<(String, File)>, name: &str) -> io::Result<&'a File> {
@@ -157,9 +238,7 @@ impl Disk for RealDisk {
         if self.lock.is_some() {
             return Ok(());
         }
-        for folder in FOLDERS {
-            fs::create_dir_all(self.path(folder))?;
-        }
+        fs::create_dir_all(&self.root)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -183,17 +262,24 @@ impl Disk for RealDisk {
         Ok(())
     }
 
-    fn list(&mut self, folder: &str) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(self.path(folder))? {
-            let entry = entry?;
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push(name);
-            }
+    fn folders(&mut self) -> io::Result<Vec<String>> {
+        self.names("", true)
+    }
+
+    fn make_folder(&mut self, folder: &str) -> io::Result<()> {
+        match fs::create_dir(self.path(folder)) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => self.sync_folder(""),
         }
-        Ok(names)
+    }
+
+    fn remove_folder(&mut self, folder: &str) -> io::Result<()> {
+        fs::remove_dir(self.path(folder))
+    }
+
+    fn list(&mut self, folder: &str) -> io::Result<Vec<String>> {
+        self.names(folder, false)
     }
 
     fn len(&mut self, file: &str) -> io::Result<u64> {
@@ -214,16 +300,37 @@ impl Disk for RealDisk {
         Ok(read)
     }
 
+    fn create(&mut self, file: &str, len: u64) -> io::Result<()> {
+        self.forget(file);
+        match fs::remove_file(self.path(file)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        // Written and not only reserved: a first write into reserved room costs the journal, too.
+        // A small one by pages: a page cache that holds it in one piece would write it in one piece.
+        let step = if len <= ZEROS_LEN as u64 {
+            4096
+        } else {
+            ZEROS_LEN
+        };
+        let zeros = vec![0; step];
+        let made = self.writer(file, true)?;
+        let mut at = 0;
+        while at < len {
+            let rest = usize::try_from(len - at).map_or(step, |rest| rest.min(step));
+            made.write_all_at(zeros.get(..rest).unwrap_or_default(), at)?;
+            at += rest as u64;
+        }
+        made.sync_all()
+    }
+
     fn write_at(&mut self, file: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.writer(file, true)?.write_all_at(bytes, offset)
     }
 
-    fn truncate(&mut self, file: &str, len: u64) -> io::Result<()> {
-        self.writer(file, false)?.set_len(len)
-    }
-
     fn sync(&mut self, file: &str) -> io::Result<()> {
-        self.writer(file, false)?.sync_all()
+        // Times of a file are not worth a commit of the journal.
+        self.writer(file, false)?.sync_data()
     }
 
     fn sync_folder(&mut self, folder: &str) -> io::Result<()> {

@@ -1,97 +1,334 @@
 //! A read-only look at a spool directory, for people; also while a gateway has it open.
 //!
-//! Promises: writes nothing, locks nothing, cuts nothing. Never: trusts what it reads.
+//! Promises: writes nothing, locks nothing; what a running gateway changes meanwhile is looked at again or
+//! left out. Never: trusts what it reads.
 
 use std::io;
-use std::ops::ControlFlow;
 
-use firmware_shared::id::{Epoch, Lane, SeqRange};
+use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::Loss;
 use serde::Serialize;
 
+use super::book::Book;
 use super::disk::Disk;
-use super::lane_log::{Home, Segment, file_name, id_of_name};
-use super::record::{self, Content};
-use super::state;
+use super::format::VERSION;
+use super::lane::Segment;
+use super::open::frames_at;
+use super::scan::{self, Beginning};
+use super::space::{file_name, file_of_name};
+use super::v1::state;
+use super::{Frame, cursor, upgrade};
 
 /// What a spool directory holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inspection {
-    /// Random, drawn when the spool was created; `None` when there is no readable state.
+    /// The folder that is in use.
+    pub folder: String,
+    /// Folders of other versions, and whether there is a spool of the first layout.
+    pub beside: Vec<String>,
+    /// Random, drawn when the spool was created; `None` when there is no readable cursor.
     pub spool_id: Option<u64>,
     /// How many times a process has opened it.
     pub incarnation: u32,
     /// The centre that it trusts.
     pub central_id: Option<u64>,
+    /// Process starts that it knows.
+    pub epochs: usize,
+    /// Bytes that went to the device since the spool was made.
+    pub device_bytes: u64,
     /// Losses that the centre has not acknowledged.
     pub losses: Vec<Loss>,
-    /// The files, lane by lane, oldest first.
+    /// Segments that hold something, lane by lane, oldest first.
     pub segments: Vec<SegmentInspection>,
+    /// Files that wait to be used.
+    pub free_files: usize,
+    /// Files that could not be read.
+    pub unreadable_files: Vec<String>,
 }
 
-/// One file.
+/// One segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SegmentInspection {
-    /// Its name below the directory.
+    /// Its file below the directory.
     pub file: String,
     /// Its lane.
     pub lane: Lane,
-    /// Its length, bytes.
+    /// How often files were begun before: the order of the lane.
+    pub generation: u64,
+    /// Bytes of frames, their padding included.
     pub bytes: u64,
     /// Whole frames.
     pub frames: u64,
-    /// Bytes that belong to no whole record.
+    /// Bytes between whole frames that belong to none.
     pub damaged_bytes: u64,
-    /// The lowest and highest number of each epoch in it.
+    /// Whether its own summary says so, or it was read through.
+    pub is_full: bool,
+    /// Numbers in it that are neither acknowledged nor lost.
+    pub unacked: u64,
+    /// The numbers of each epoch in it.
     pub numbers: Vec<(Epoch, SeqRange)>,
+}
+
+/// What a thorough look found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Verification {
+    /// Segments that were read through.
+    pub segments: u64,
+    /// Whole frames.
+    pub frames: u64,
+    /// Batches and alerts in them.
+    pub batches: u64,
+    /// Bytes between whole frames that belong to none.
+    pub damaged_bytes: u64,
+    /// Segments whose summary does not say what their frames say.
+    pub wrong_summaries: u64,
+    /// Files that could not be read.
+    pub unreadable_files: u64,
+    /// Numbers that are neither held, acknowledged nor lost, below the highest one that is known.
+    pub unexplained: u64,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damaged_bytes == 0
+            && self.wrong_summaries == 0
+            && self.unreadable_files == 0
+            && self.unexplained == 0
+    }
+}
+
+/// How far a long look has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Files that were looked at.
+    pub done: usize,
+    /// Files in all.
+    pub of: usize,
+}
+
+/// How often a folder that changes is listed again.
+const LOOKS_MAX: usize = 3;
+
+struct Look {
+    folder: String,
+    book: Option<Book>,
+    segments: Vec<Segment>,
+    free_files: usize,
+    unreadable: Vec<String>,
+    wrong_summaries: u64,
 }
 
 /// Looks at a spool.
 ///
 /// # Errors
-/// Whatever the disk says.
-pub fn inspect(disk: &mut dyn Disk) -> io::Result<Inspection> {
-    let book = state::peek(disk)?;
-    let mut segments = Vec::new();
-    for lane in Lane::ALL {
-        let names = disk.list(lane.name())?;
-        let mut ids: Vec<u64> = names.iter().filter_map(|name| id_of_name(name)).collect();
-        ids.sort_unstable();
-        for id in ids {
-            match inspect_segment(disk, lane, id) {
-                Ok(segment) => segments.push(segment),
-                // A running gateway may have deleted it since it was listed.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
+/// When the directory cannot be listed.
+pub fn inspect(disk: &mut dyn Disk, progress: &mut dyn FnMut(Progress)) -> io::Result<Inspection> {
+    let (look, beside) = look(disk, false, progress)?;
+    let book = look.book.as_ref();
+    let segments = look.segments.iter();
     Ok(Inspection {
-        spool_id: book.as_ref().map(|book| book.spool_id),
-        incarnation: book.as_ref().map_or(0, |book| book.incarnation),
-        central_id: book.as_ref().and_then(|book| book.central_id),
-        losses: book.map_or_else(Vec::new, |book| book.losses()),
-        segments,
+        beside,
+        spool_id: book.map(|book| book.spool_id),
+        incarnation: book.map_or(0, |book| book.incarnation),
+        central_id: book.and_then(|book| book.central_id),
+        epochs: book.map_or(0, |book| book.epochs.len()),
+        device_bytes: book.map_or(0, |book| book.device_bytes),
+        losses: book.map_or_else(Vec::new, Book::losses),
+        segments: segments.map(|s| described(&look, s)).collect(),
+        free_files: look.free_files,
+        unreadable_files: look.unreadable.clone(),
+        folder: look.folder,
     })
 }
 
-fn inspect_segment(disk: &mut dyn Disk, lane: Lane, id: u64) -> io::Result<SegmentInspection> {
-    let file = file_name(lane, id);
-    let bytes = disk.len(&file)?;
-    let mut segment = Segment::new(id, Home::Disk);
-    let mut read = |offset, out: &mut [u8]| disk.read_at(&file, offset, out);
-    let scan = record::scan(&mut read, 0, bytes, &mut |met| {
-        if let (Content::Frame(range), Some(_)) = (met.header.content, met.payload) {
-            segment.include(met.header.stream.epoch, range);
+/// Reads everything and compares it with what the spool says about itself.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn verify(disk: &mut dyn Disk, progress: &mut dyn FnMut(Progress)) -> io::Result<Verification> {
+    let (look, _) = look(disk, true, progress)?;
+    let mut found = Verification {
+        wrong_summaries: look.wrong_summaries,
+        unreadable_files: look.unreadable.len() as u64,
+        ..Verification::default()
+    };
+    for segment in &look.segments {
+        found.segments += 1;
+        found.frames += segment.frames;
+        found.damaged_bytes += damaged(segment);
+        let name = file_name(&look.folder, segment.file());
+        let mut offset = segment.header.frames_from();
+        while offset < segment.end {
+            let at = frames_at(disk, &name, &segment.header, offset)?;
+            found.batches += at.frames.len() as u64;
+            offset = at.next;
         }
-        ControlFlow::Continue(())
-    })?;
-    Ok(SegmentInspection {
-        file,
+    }
+    found.unexplained = unexplained(&look);
+    Ok(found)
+}
+
+/// Hands out every frame that is held, oldest first, lane by lane; `wants` says which.
+///
+/// # Errors
+/// Whatever the disk or the receiver says.
+pub fn export(
+    disk: &mut dyn Disk,
+    is_all: bool,
+    progress: &mut dyn FnMut(Progress),
+    take: &mut dyn FnMut(&Frame) -> io::Result<()>,
+) -> io::Result<u64> {
+    let (look, _) = look(disk, false, progress)?;
+    let mut count = 0;
+    for segment in &look.segments {
+        let name = file_name(&look.folder, segment.file());
+        let mut offset = segment.header.frames_from();
+        while offset < segment.end {
+            let at = frames_at(disk, &name, &segment.header, offset)?;
+            offset = at.next;
+            for frame in &at.frames {
+                let is_done = |book: &Book| book.is_done(frame.stream, frame.range);
+                if is_all || !look.book.as_ref().is_some_and(is_done) {
+                    take(frame)?;
+                    count += 1;
+                }
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Looks at every segment; a thorough look reads through those, too, that have a summary.
+fn look(
+    disk: &mut dyn Disk,
+    is_thorough: bool,
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<(Look, Vec<String>)> {
+    let homes = upgrade::find(disk, VERSION)?;
+    let mut beside = homes.older;
+    beside.extend(homes.newer.into_iter().map(|(folder, _)| folder));
+    let names = disk.list("")?;
+    if names.iter().any(|name| name == state::FILE) {
+        beside.push("the first layout".to_owned());
+    }
+    let mut look = look_once(disk, &homes.ours, is_thorough, progress)?;
+    for _ in 1..LOOKS_MAX {
+        // A gateway that runs may have moved on between the listing and the reading.
+        if look.unreadable.is_empty() {
+            break;
+        }
+        look = look_once(disk, &homes.ours, is_thorough, progress)?;
+    }
+    Ok((look, beside))
+}
+
+fn look_once(
+    disk: &mut dyn Disk,
+    folder: &str,
+    is_thorough: bool,
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<Look> {
+    let mut look = Look {
+        folder: folder.to_owned(),
+        book: cursor::load(disk, folder, VERSION, 0).book,
+        segments: Vec::new(),
+        free_files: 0,
+        unreadable: Vec::new(),
+        wrong_summaries: 0,
+    };
+    if !disk.folders()?.iter().any(|name| name == folder) {
+        return Ok(look);
+    }
+    let names = disk.list(folder)?;
+    let mut files: Vec<u32> = names.iter().filter_map(|name| file_of_name(name)).collect();
+    files.sort_unstable();
+    let of = files.len();
+    for (done, file) in files.into_iter().enumerate() {
+        progress(Progress { done, of });
+        let name = file_name(folder, file);
+        let seen = scan::beginning(disk, &name).and_then(|beginning| match beginning {
+            Beginning::Header(header, Some(summary)) => {
+                let summed = Segment::from_summary(header, summary, 0);
+                if !is_thorough {
+                    return Ok(Some((summed, false)));
+                }
+                let (read, _) = scan::read_through(disk, &name, header, 0)?;
+                let is_wrong = read.spans != summed.spans || read.end != summed.end;
+                Ok(Some((read, is_wrong)))
+            }
+            Beginning::Header(header, None) => {
+                let (read, _) = scan::read_through(disk, &name, header, 0)?;
+                Ok(Some((read, false)))
+            }
+            Beginning::Other => Ok(None),
+        });
+        match seen {
+            Ok(Some((segment, is_wrong))) => {
+                look.segments.push(segment);
+                look.wrong_summaries += u64::from(is_wrong);
+            }
+            Ok(None) => look.free_files += 1,
+            Err(_) => look.unreadable.push(name),
+        }
+    }
+    progress(Progress { done: of, of });
+    let place = |s: &Segment| (s.header.lane as u8, s.generation());
+    look.segments.sort_by_key(place);
+    Ok(look)
+}
+
+fn damaged(segment: &Segment) -> u64 {
+    segment.holes.iter().map(|(from, to)| to - from).sum()
+}
+
+fn described(look: &Look, segment: &Segment) -> SegmentInspection {
+    let lane = segment.header.lane;
+    let unacked = segment.spans.iter().map(|span| {
+        let epoch = span.epoch;
+        let stream = look
+            .book
+            .as_ref()
+            .and_then(|book| book.stream(StreamId { epoch, lane }));
+        stream.map_or(0, |stream| {
+            let open = stream.acked.missing_in(span.range);
+            open.filter(|range| !stream.losses.covers(*range))
+                .map(|range| range.count())
+                .sum()
+        })
+    });
+    SegmentInspection {
+        file: file_name(&look.folder, segment.file()),
         lane,
-        bytes,
+        generation: segment.generation(),
+        bytes: segment.bytes(),
         frames: segment.frames,
-        damaged_bytes: scan.damaged + bytes.saturating_sub(scan.end),
-        numbers: segment.spans.iter().map(|s| (s.epoch, s.hull)).collect(),
-    })
+        damaged_bytes: damaged(segment),
+        is_full: segment.is_summed,
+        unacked: unacked.sum(),
+        numbers: segment.spans.iter().map(|s| (s.epoch, s.range)).collect(),
+    }
+}
+
+fn unexplained(look: &Look) -> u64 {
+    let Some(book) = &look.book else {
+        return 0;
+    };
+    let mut count = 0;
+    for entry in &book.epochs {
+        for lane in Lane::ALL {
+            let mut held = super::Numbers::default();
+            let of_lane = look.segments.iter().filter(|s| s.header.lane == lane);
+            for span in of_lane.flat_map(|s| &s.spans) {
+                if span.epoch == entry.epoch {
+                    super::numbers::add(&mut held, span.range);
+                }
+            }
+            for open in entry.lanes.get(lane).open() {
+                count += open.count() - held.count_in(open);
+            }
+        }
+    }
+    count
 }

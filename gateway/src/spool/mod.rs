@@ -1,36 +1,44 @@
 //! The spool: sealed frames between their sealing and their central acknowledgement.
 //!
-//! Promises: what was synced survives a cut of the power; each number that was issued is held, acknowledged
-//! or stands in the loss ledger with a reason; a lane stays inside its bytes; memory does not depend on the
-//! backlog; it opens on arbitrary bytes, and on no disk at all (then it lives in RAM and says so).
+//! Promises: what a commit reported durable survives a cut of the power; each number that was issued is
+//! held, acknowledged or stands in the loss ledger with a reason; a lane stays inside its bytes; memory does
+//! not depend on the backlog; it opens on arbitrary bytes, and on no disk at all (then it lives in RAM and
+//! says so). A frame that is acknowledged before its commit is due costs no write.
 //!
-//! Never: frees a frame that is not acknowledged without a loss on record; syncs a file again whose sync
-//! failed; reads a clock; waits for anybody. One thread owns it.
+//! Never: uses a frame's room again before its acknowledgement or loss is durable; syncs a segment again
+//! whose sync failed; reads a clock; waits for anybody. One thread owns it.
 //!
 //! ```text
-//! DIR/lock                       held by the process that has the spool open
-//! DIR/state                      see `state`: identity, epochs, acknowledged numbers, loss ledger
-//! DIR/{alert,telemetry,health}/  one folder per lane
-//!   0000000000000001.seg         records back to back, see `record`; the order of names is the order
-//!   0000000000000002.seg         of the lane; only the last file grows
+//! DIR/lock                   held by the process that has the spool open
+//! DIR/log/cursor-0, -1, -2   see `cursor`: identity, epochs, acknowledged numbers, loss ledger
+//! DIR/log/00000001.seg       see `format`: segments of fixed length, made once and used again and again;
+//! DIR/log/00000002.seg       the order of a lane is the order of their generations
+//! DIR/log.1/                 where this version goes on when a later one has left DIR/log
 //! ```
-//! A file goes when every number in it is acknowledged, after the state that says so is durable. The oldest
-//! goes earlier when the lane is over its bytes, after the loss is durable.
 
 pub mod disk;
 pub mod inspect;
+pub mod metrics;
+pub mod store;
 
 mod book;
-mod lane_log;
+mod commit;
+mod cursor;
+mod format;
+mod lane;
 mod ledger;
-mod memory;
+mod mutant;
 mod numbers;
 mod open;
+mod queue;
 mod reading;
-mod record;
 mod rescue;
-mod state;
+mod rewind;
+mod scan;
+mod space;
 mod stream;
+mod upgrade;
+mod v1;
 
 use std::io;
 
@@ -39,19 +47,22 @@ use firmware_shared::message::LossReason;
 use firmware_shared::time::TimeAnchor;
 
 pub use book::PerLane;
-pub use lane_log::Place;
-pub use record::PAYLOAD_LEN_MAX;
+pub use format::PAYLOAD_LEN_MAX;
+pub use lane::Place;
 
 pub(crate) use book::{Book, Ending, EpochEntry};
+pub(crate) use format::EpochNote;
 pub(crate) use reading::Unread;
-pub(crate) use record::EpochNote;
 pub(crate) use stream::Stream;
 
-use disk::Disk;
-use lane_log::{Home, LaneLog};
-use memory::MemoryDisk;
+use cursor::Cursor;
+use disk::{Disk, Site};
+use lane::LaneLog;
+use metrics::{CommitLatency, DeviceBytes, Latencies};
+use mutant::{Mutant, is_on};
 use numbers::Numbers;
-use record::Content;
+use reading::Loaded;
+use space::Pool;
 
 /// The very bytes that travel, and the numbers in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,15 +75,25 @@ pub struct Frame {
     pub bytes: Vec<u8>,
 }
 
-/// How much the spool may take.
+/// How much the spool may take, and how it lies on the disk.
 #[derive(Debug, Clone)]
 pub struct SpoolLimits {
-    /// Bytes on the disk, per lane.
+    /// Bytes on the disk, per lane; a lane has at least two segments.
     pub max_bytes: PerLane<u64>,
+    /// Bytes on the disk, all lanes together.
+    pub total_bytes: u64,
     /// Bytes in RAM while the disk cannot be used, per lane.
     pub ram_bytes: PerLane<u64>,
-    /// Length at which the next segment file is begun, bytes.
-    pub segment_bytes: u64,
+    /// Length of a segment file, bytes: one allocation unit of a card.
+    pub segment_bytes: u32,
+    /// What frames are padded to, bytes: 512, 4096 or 16384.
+    pub align: u32,
+    /// Length that each slot of the cursor takes beforehand, bytes.
+    pub slot_bytes: u64,
+    /// How long acknowledged frames are kept before others, ms; 0 keeps none on purpose.
+    pub history_ms: u64,
+    /// Numbers that may wait in RAM for their commit.
+    pub pending_count_max: u64,
 }
 
 /// What the rest of the vehicle should hear about the spool.
@@ -86,6 +107,8 @@ pub(crate) enum SpoolEvent {
     Corrupt { place: String, numbers: u64 },
     /// The oldest frames made room for later ones.
     Evicted { lane: Lane, numbers: u64 },
+    /// A later version has left its spool here; it stays as it is.
+    Newer { folder: String, version: u16 },
 }
 
 /// Why a frame was not taken.
@@ -93,7 +116,7 @@ pub(crate) enum SpoolEvent {
 pub(crate) enum Refused {
     /// Of an epoch that this spool has not heard of.
     Epoch(Epoch),
-    /// Longer than [`PAYLOAD_LEN_MAX`]; how long, bytes.
+    /// Longer than a frame may be; how long, bytes.
     Length(usize),
 }
 
@@ -106,28 +129,53 @@ pub struct LaneCounts {
     pub evicted: u64,
     /// Numbers lost to damage.
     pub corrupt: u64,
-    /// Failed writes and syncs.
+    /// Failed writes and reads.
     pub disk_errors: u64,
+    /// Failed syncs.
+    pub fsync_errors: u64,
 }
 
-/// When so many bytes wait for a sync, the spool does not wait for its caller.
-const UNSYNCED_LEN_MAX: usize = 256 * 1024;
+/// Where frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// To the disk, when their commit is due.
+    Disk,
+    /// They stay in RAM: the disk cannot be used.
+    Ram,
+}
+
+/// When so many bytes wait for a commit, the spool does not wait for its caller.
+const PENDING_LEN_MAX: u64 = 256 * 1024;
 
 /// The frames of all lanes, and the book about their numbers.
 #[derive(Debug)]
 pub(crate) struct Spool {
     disk: Box<dyn Disk>,
-    ram: MemoryDisk,
-    mode: Home,
-    /// Whether everything on the disk was read: only then may its state be replaced later.
+    folder: String,
+    version: u16,
+    mode: Mode,
+    /// Whether everything on the disk was read: only then may its cursor be replaced later.
     disk_was_read: bool,
     limits: SpoolLimits,
     running: Epoch,
-    logs: PerLane<LaneLog>,
+    lanes: PerLane<LaneLog>,
+    pool: Pool,
+    cursor: Cursor,
     book: Book,
-    state_dirty: bool,
+    /// The book differs from the cursor.
+    is_stale: bool,
+    /// It differs in what should be written soon.
+    is_dirty: bool,
+    /// It differs in what is lost.
+    is_loss_fresh: bool,
+    /// Numbers on the disk that were neither acknowledged nor lost, when last counted.
+    open_on_disk: u64,
+    loaded: PerLane<Option<Loaded>>,
     counts: PerLane<LaneCounts>,
+    device: DeviceBytes,
+    latencies: PerLane<Latencies>,
     events: Vec<SpoolEvent>,
+    now_ms: u64,
 }
 
 impl Spool {
@@ -136,30 +184,37 @@ impl Spool {
         &self.book
     }
 
-    /// The same, to change it; the change is written lazily.
+    /// The same, to change it; the change is written soon.
     pub(crate) fn book_mut(&mut self) -> &mut Book {
-        self.state_dirty = true;
+        self.is_stale = true;
+        self.is_dirty = true;
         &mut self.book
     }
 
-    /// The same, for what need not be written, or is written by another call.
+    /// The same, for what need not be written soon, or is written by another call.
     pub(crate) fn book_unwritten_mut(&mut self) -> &mut Book {
+        self.is_stale = true;
         &mut self.book
     }
 
-    /// The book has changed; it is written lazily.
-    pub(crate) fn note_change(&mut self) {
-        self.state_dirty = true;
+    /// Time passes.
+    pub(crate) fn tick(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
     }
 
-    /// Whether frames go to RAM because the disk cannot be used.
+    /// Whether frames stay in RAM because the disk cannot be used.
     pub(crate) fn is_in_ram(&self) -> bool {
-        self.mode == Home::Ram
+        self.mode == Mode::Ram
     }
 
-    /// Whether the book has changed since it was written.
+    /// Whether the book has changed in what should be written soon.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.state_dirty && self.mode == Home::Disk
+        self.is_dirty && self.mode == Mode::Disk
+    }
+
+    /// Whether the book has changed at all.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale && self.mode == Mode::Disk
     }
 
     /// What happened since the last call.
@@ -172,272 +227,74 @@ impl Spool {
         *self.counts.get(lane)
     }
 
-    /// Bytes held in a lane.
+    /// What went to the device since the start.
+    pub(crate) fn device_bytes(&self) -> DeviceBytes {
+        self.device
+    }
+
+    /// Bytes that went to the device since the spool was made.
+    pub(crate) fn device_bytes_lifetime(&self) -> u64 {
+        self.book.device_bytes.saturating_add(self.device.fresh())
+    }
+
+    /// How old frames were when their commit was durable.
+    pub(crate) fn commit_latency(&self, lane: Lane) -> CommitLatency {
+        self.latencies.get(lane).latency()
+    }
+
+    /// Bytes held in a lane, acknowledged ones included while their room is not needed.
     pub(crate) fn bytes(&self, lane: Lane) -> u64 {
-        let log = self.logs.get(lane);
-        log.bytes(Home::Disk) + log.bytes(Home::Ram)
+        let log = self.lanes.get(lane);
+        let stored: u64 = log.segments.iter().map(lane::Segment::bytes).sum();
+        stored + log.queue.bytes()
     }
 
-    /// Frames held in a lane, those included that are acknowledged but share a file with others.
+    /// Frames of the disk and batches in RAM.
     pub(crate) fn frames(&self, lane: Lane) -> u64 {
-        let log = self.logs.get(lane);
-        log.segments.iter().map(|segment| segment.frames).sum()
+        let log = self.lanes.get(lane);
+        let stored: u64 = log.segments.iter().map(|segment| segment.frames).sum();
+        stored + log.queue.len() as u64
     }
 
-    /// What the files of a stream hold, as the numbers between their ends, without what is
-    /// acknowledged or lost.
-    pub(crate) fn held_hull(&self, id: StreamId) -> Vec<SeqRange> {
+    /// What is held of a stream, without what is acknowledged or lost.
+    pub(crate) fn held_open(&self, id: StreamId) -> Vec<SeqRange> {
         let mut held = Numbers::default();
-        for segment in &self.logs.get(id.lane).segments {
-            for span in segment.spans.iter().filter(|s| s.epoch == id.epoch) {
-                numbers::add(&mut held, span.hull);
-            }
+        for range in self.lanes.get(id.lane).holds(id) {
+            numbers::add(&mut held, range);
         }
         let Some(stream) = self.book.stream(id) else {
             return Vec::new();
         };
-        let lost = stream.losses.numbers();
         let unacked = held
             .ranges()
             .iter()
             .flat_map(|r| stream.acked.missing_in(*r));
+        if stream.losses.entries().is_empty() {
+            return unacked.collect();
+        }
+        let lost = stream.losses.numbers();
         unacked
             .flat_map(|r| lost.missing_in(r).collect::<Vec<_>>())
             .collect()
     }
 
-    /// Takes a frame; it is durable after the next [`Spool::sync`]. The place is `None` when a failed
-    /// write moved it.
-    pub(crate) fn append(&mut self, frame: &Frame) -> Result<Option<Place>, Refused> {
-        let (stream, lane) = (frame.stream, frame.stream.lane);
-        let record = record::encode(stream, Content::Frame(frame.range), &frame.bytes)
-            .ok_or(Refused::Length(frame.bytes.len()))?;
-        let Some(numbers) = self.book.stream_mut(stream) else {
-            return Err(Refused::Epoch(stream.epoch));
-        };
-        numbers.issued_next_seq = numbers.issued_next_seq.max(frame.range.next_seq());
-        self.counts.get_mut(lane).accepted += 1;
-        self.make_tail(lane, record.len() as u64);
-        let place = self.write_record(stream, frame.range, &record);
-        self.evict(lane);
-        if self.logs.get(lane).unsynced_len() > UNSYNCED_LEN_MAX {
-            self.sync_lane(lane);
-        }
-        Ok(place)
-    }
-
-    /// Makes everything that was appended durable.
-    pub(crate) fn sync(&mut self) {
-        for lane in Lane::ALL {
-            self.sync_lane(lane);
-        }
-    }
-
-    /// Makes what was appended to one lane durable.
-    pub(crate) fn sync_lane(&mut self, lane: Lane) {
-        let log = self.logs.get_mut(lane);
-        let home = log.segments.last().map_or(self.mode, |tail| tail.home);
-        match log.sync(disk_of(&mut self.disk, &mut self.ram, home)) {
-            Ok(true) if home == Home::Disk => self.note_durable(lane),
-            Ok(_) => {}
-            Err(e) => self.rescue(lane, &e),
-        }
-    }
-
-    /// Numbers up to the end of the tail are durable.
-    fn note_durable(&mut self, lane: Lane) {
-        let Some(tail) = self.logs.get(lane).segments.last() else {
-            return;
-        };
-        for span in &tail.spans {
-            let id = StreamId {
-                epoch: span.epoch,
-                lane,
-            };
-            if let Some(stream) = self.book.stream_mut(id) {
-                stream.known_next_seq = stream.known_next_seq.max(span.hull.next_seq());
+    /// Which of the stream's numbers in the range are held, acknowledged or not.
+    pub(crate) fn held(&self, id: StreamId, range: SeqRange) -> Numbers {
+        let mut held = Numbers::default();
+        for stored in self.lanes.get(id.lane).holds(id) {
+            if let Some(both) = stored.intersection(&range) {
+                numbers::add(&mut held, both);
             }
         }
-    }
-
-    /// Sees to it that the last segment takes a record of this length.
-    fn make_tail(&mut self, lane: Lane, len: u64) {
-        let mode = self.mode;
-        if self
-            .logs
-            .get(lane)
-            .tail_takes(mode, len, self.roll_bytes(lane))
-        {
-            return;
-        }
-        // What stands before the roll must be durable, or the sync of another file would let it
-        // wait for ever.
-        self.sync_lane(lane);
-        let (mode, roll_bytes) = (self.mode, self.roll_bytes(lane));
-        let log = self.logs.get_mut(lane);
-        if !log.tail_takes(mode, len, roll_bytes) {
-            log.roll(mode);
-        }
-    }
-
-    fn limit(&self, lane: Lane) -> u64 {
-        match self.mode {
-            Home::Disk => *self.limits.max_bytes.get(lane),
-            Home::Ram => *self.limits.ram_bytes.get(lane),
-        }
-    }
-
-    /// A lane has at least four segments, so that evicting one is not evicting all.
-    fn roll_bytes(&self, lane: Lane) -> u64 {
-        self.limits.segment_bytes.min(self.limit(lane) / 4)
-    }
-
-    /// Writes a record behind the note of its epoch; `None` when a failure moved it elsewhere.
-    fn write_record(&mut self, stream: StreamId, range: SeqRange, record: &[u8]) -> Option<Place> {
-        if let Err(e) = self.write_note(stream) {
-            self.rescue(stream.lane, &e);
-        }
-        let log = self.logs.get_mut(stream.lane);
-        let disk = disk_of(&mut self.disk, &mut self.ram, self.mode);
-        match log.append(disk, stream.epoch, Some(range), record) {
-            Ok(place) => Some(place),
-            Err(e) => {
-                self.rescue(stream.lane, &e);
-                None
-            }
-        }
-    }
-
-    /// Introduces an epoch in the last segment.
-    fn write_note(&mut self, stream: StreamId) -> io::Result<()> {
-        let log = self.logs.get_mut(stream.lane);
-        let Some(entry) = self
-            .book
-            .epoch(stream.epoch)
-            .filter(|_| !log.has_note(stream.epoch))
-        else {
-            return Ok(());
-        };
-        let Some(note) = record::encode(stream, Content::EpochNote, &entry.note.encode()) else {
-            return Ok(());
-        };
-        let disk = disk_of(&mut self.disk, &mut self.ram, self.mode);
-        log.append(disk, stream.epoch, None, &note).map(drop)
-    }
-
-    /// Makes room while a lane is over its bytes.
-    fn evict(&mut self, lane: Lane) {
-        let limit = self.limit(lane);
-        while self.logs.get(lane).bytes(self.mode) > limit {
-            let mut here = self
-                .logs
-                .get(lane)
-                .segments
-                .iter()
-                .filter(|s| s.home == self.mode);
-            let (Some(oldest), Some(_)) = (here.next().cloned(), here.next()) else {
-                return;
-            };
-            let mut numbers = 0;
-            for span in &oldest.spans {
-                let id = StreamId {
-                    epoch: span.epoch,
-                    lane,
-                };
-                numbers += self.book.lose(id, span.hull, LossReason::Evicted);
-            }
-            if numbers > 0 {
-                self.counts.get_mut(lane).evicted += numbers;
-                self.events.push(SpoolEvent::Evicted { lane, numbers });
-            }
-            self.write_state();
-            self.remove_segment(lane, oldest.id);
-        }
-    }
-
-    /// Deletes the files in which every number is acknowledged, after that is durable.
-    pub(crate) fn release(&mut self) {
-        let mut done = Vec::new();
-        for lane in Lane::ALL {
-            let log = self.logs.get(lane);
-            let tail = log.tail_id();
-            for segment in log.segments.iter().filter(|s| Some(s.id) != tail) {
-                let acked = segment.spans.iter().all(|span| {
-                    let id = StreamId {
-                        epoch: span.epoch,
-                        lane,
-                    };
-                    self.book.stream(id).is_none_or(|s| s.is_acked(span.hull))
-                });
-                if acked && !segment.unreadable {
-                    done.push((lane, segment.id));
-                }
-            }
-        }
-        let on_disk = self.mode == Home::Disk;
-        if !done.is_empty() && on_disk && !self.write_state() {
-            return;
-        }
-        for (lane, id) in done {
-            self.remove_segment(lane, id);
-        }
-        let logs = &self.logs;
-        let stored = |epoch| {
-            let mut lanes = Lane::ALL.iter();
-            lanes.any(|lane| {
-                let mut segments = logs.get(*lane).segments.iter();
-                segments.any(|s| s.spans.iter().any(|span| span.epoch == epoch))
-            })
-        };
-        self.state_dirty |= self.book.forget_settled(self.running, stored);
-    }
-
-    fn remove_segment(&mut self, lane: Lane, id: u64) {
-        let log = self.logs.get_mut(lane);
-        let Some(home) = log.segment(id).map(|segment| segment.home) else {
-            return;
-        };
-        log.take(id);
-        // While the state cannot be written, a file whose frames are acknowledged stays: the next
-        // process sends it again rather than report a gap.
-        if home == Home::Disk && self.mode == Home::Ram {
-            return;
-        }
-        let file = log.file(id);
-        if let Err(error) = disk_of(&mut self.disk, &mut self.ram, home).remove(&file) {
-            tracing::warn!(%file, %error, "an empty segment could not be deleted");
-        }
-    }
-
-    /// Writes the book; whether it is durable. A second failure in a row means RAM mode.
-    pub(crate) fn write_state(&mut self) -> bool {
-        if self.mode == Home::Ram {
-            return false;
-        }
-        for last in [false, true] {
-            match state::store(self.disk.as_mut(), &self.book) {
-                Ok(_) => {
-                    self.state_dirty = false;
-                    return true;
-                }
-                Err(e) if last => self.degrade(&e),
-                Err(error) => tracing::warn!(%error, "the spool's state could not be written"),
-            }
-        }
-        false
-    }
-
-    /// Writes the book if it has changed.
-    pub(crate) fn write_dirty_state(&mut self) {
-        if self.state_dirty {
-            self.write_state();
-        }
+        held
     }
 
     /// Numbers that were issued but whose record will never come.
     pub(crate) fn lose(&mut self, id: StreamId, range: SeqRange, reason: LossReason) {
         let numbers = self.book.lose(id, range, reason);
-        self.state_dirty |= numbers > 0;
+        self.is_stale |= numbers > 0;
+        self.is_dirty |= numbers > 0;
+        self.is_loss_fresh |= numbers > 0;
         if reason == LossReason::Corrupt {
             self.counts.get_mut(id.lane).corrupt += numbers;
         }
@@ -450,17 +307,60 @@ impl Spool {
             .epoch(self.running)
             .map(|entry| entry.note.boot_id)
         {
-            self.book_mut().anchor(boot_id, anchor);
+            self.book_unwritten_mut().anchor(boot_id, anchor);
         }
+    }
+
+    /// Writes the book; whether it is durable. A second failure in a row means RAM mode.
+    pub(crate) fn write_cursor(&mut self, site: Site) -> bool {
+        if self.mode == Mode::Ram {
+            return false;
+        }
+        self.disk.enter(site);
+        self.book.device_bytes = self
+            .book
+            .device_bytes
+            .saturating_add(self.device.take_fresh());
+        for last in [false, true] {
+            match self.cursor.store(self.disk.as_mut(), &self.book) {
+                Ok(len) => {
+                    self.device.note_write(site, len);
+                    self.device.note_flush();
+                    self.is_stale = false;
+                    self.is_dirty = false;
+                    self.is_loss_fresh = false;
+                    return true;
+                }
+                Err(e) if last => self.degrade(&e),
+                Err(error) => tracing::warn!(%error, "the spool's cursor could not be written"),
+            }
+        }
+        false
+    }
+
+    /// Writes the book if it has changed; whether it is durable.
+    pub(crate) fn write_stale_cursor(&mut self, site: Site) -> bool {
+        !self.is_stale || self.write_cursor(site)
+    }
+
+    /// Writes what is acknowledged and lost; whether it is durable.
+    pub(crate) fn write_book(&mut self) -> bool {
+        let site = if self.is_loss_fresh {
+            Site::Ledger
+        } else {
+            Site::Cursor
+        };
+        self.write_stale_cursor(site)
     }
 
     /// A clean stop: everything is durable and the running epoch's numbers are final.
     pub(crate) fn close(&mut self) {
-        self.sync();
+        self.commit();
+        self.commit_history();
         let running = self.running;
         let mut epochs = self.book.epochs.iter_mut();
         // In RAM nothing survives, so the epoch ends like a crash and its open tail says so.
-        if self.mode == Home::Disk
+        if self.mode == Mode::Disk
             && let Some(entry) = epochs.find(|entry| entry.epoch == running)
         {
             entry.ending = Ending::Clean;
@@ -469,21 +369,43 @@ impl Spool {
                 stream.known_next_seq = stream.known_next_seq.max(stream.issued_next_seq);
             }
         }
-        self.write_state();
+        self.write_cursor(Site::Cursor);
+    }
+
+    /// The file in which a frame is stored.
+    #[cfg(test)]
+    pub(crate) fn file_at(&self, lane: Lane, place: Place) -> Option<String> {
+        let segment = self.lanes.get(lane).segment(place.segment)?;
+        Some(self.file_name(segment.file()))
+    }
+
+    fn file_name(&self, file: u32) -> String {
+        space::file_name(&self.folder, file)
+    }
+
+    /// Writes to a segment file, and counts it.
+    fn put(&mut self, site: Site, file: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let name = self.file_name(file);
+        self.disk.enter(site);
+        self.device.note_pages(site, offset, bytes.len() as u64);
+        let written = self.disk.write_at(&name, offset, bytes);
+        if is_on(Mutant::ShortWriteIgnored) {
+            return Ok(());
+        }
+        written
+    }
+
+    /// Syncs a segment file, and counts it.
+    fn flush(&mut self, site: Site, file: u32) -> io::Result<()> {
+        let name = self.file_name(file);
+        self.disk.enter(site);
+        self.device.note_flush();
+        self.disk.sync(&name)
     }
 }
 
-fn disk_of<'a>(
-    disk: &'a mut Box<dyn Disk>,
-    ram: &'a mut MemoryDisk,
-    home: Home,
-) -> &'a mut dyn Disk {
-    match home {
-        Home::Disk => disk.as_mut(),
-        Home::Ram => ram,
-    }
-}
-
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 pub(crate) mod sim;
 #[cfg(test)]

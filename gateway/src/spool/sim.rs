@@ -1,10 +1,9 @@
-//! A simulated disk: it loses what was not synced, as a real one may.
-use std::collections::BTreeMap;
+//! A simulated disk: it loses, tears, reorders and damages what was not synced, as a real one may.
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Error, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::disk::Disk;
-use super::memory::{copy_at, write_over};
+use super::disk::{Disk, Site};
 use crate::forward::random::Random;
 
 const SECTOR_LEN: usize = 512;
@@ -13,8 +12,8 @@ const SECTOR_LEN: usize = 512;
 struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes (and cuts, as `None`) since the last sync.
-    pending: Vec<(u64, Option<Vec<u8>>)>,
+    /// Writes since the last sync.
+    pending: Vec<(usize, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,12 +34,23 @@ impl NameOp {
 pub(crate) struct Faults {
     /// Syncs fail while this is above zero; each failing one takes one off.
     pub(crate) failing_syncs: u32,
+    /// Writes fail after half of their bytes; each failing one takes one off.
+    pub(crate) short_writes: u32,
     /// Nothing can be written.
     pub(crate) read_only: bool,
     /// Not even a folder can be listed.
     pub(crate) gone: bool,
     /// Syncs say yes and do nothing: the mutant that a crash test must catch.
     pub(crate) lying_syncs: bool,
+    /// Most bytes of all files together.
+    pub(crate) room: Option<usize>,
+}
+
+/// What a cut does to what was on its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blast {
+    /// A unit of so many bytes around an interrupted write may be garbage; 0 for none.
+    pub(crate) unit: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,11 +58,16 @@ struct State {
     inodes: Vec<Inode>,
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
+    folders: BTreeSet<String>,
     name_ops: Vec<NameOp>,
     faults: Faults,
     syncs: u64,
-    /// Operations until the power goes: after them nothing has any effect.
-    power_left: Option<u64>,
+    operations: u64,
+    site: Option<Site>,
+    /// The site at which the power goes, and after how many operations there; any site without one.
+    power: Option<(Option<Site>, u64)>,
+    /// Where the power went: after it nothing has any effect.
+    died_at: Option<Option<Site>>,
 }
 
 /// A handle; all clones see the same disk.
@@ -72,13 +87,35 @@ impl SimDisk {
         self.state().syncs
     }
 
+    /// Writes, syncs and name operations so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn used(&self) -> usize {
+        self.state().used()
+    }
+
     /// From the n-th write, sync or name operation on, the disk does nothing any more.
     pub(crate) fn cut_power_after(&self, operations: u64) {
-        self.state().power_left = Some(operations);
+        self.state().power = Some((None, operations));
+    }
+
+    /// The same, with only the operations of one site counted.
+    pub(crate) fn cut_power_at(&self, site: Site, operations: u64) {
+        self.state().power = Some((Some(site), operations));
+    }
+
+    /// Where the power went, if it did.
+    pub(crate) fn died_at(&self) -> Option<Option<Site>> {
+        self.state().died_at
     }
 
     pub(crate) fn power_is_back(&self) {
-        self.state().power_left = None;
+        let mut state = self.state();
+        state.power = None;
+        state.died_at = None;
     }
 
     /// A disk with the same content, durable and not: a cloned card.
@@ -88,9 +125,14 @@ impl SimDisk {
 
     /// The power goes: of what was not synced, some sectors and names are kept, others lost or torn.
     pub(crate) fn crash(&self, random: &mut Random) {
+        self.crash_with(random, Blast { unit: 0 });
+    }
+
+    pub(crate) fn crash_with(&self, random: &mut Random, blast: Blast) {
         let mut state = self.state();
-        state.power_left = None;
-        let mut names = state.durable.clone();
+        state.power = None;
+        state.died_at = None;
+        let mut names = std::mem::take(&mut state.durable);
         let mut lost_folders = Vec::new();
         for op in std::mem::take(&mut state.name_ops) {
             // A journal keeps the order inside a folder: after the first lost name, all are.
@@ -107,7 +149,9 @@ impl SimDisk {
             }
         }
         for inode in &mut state.inodes {
-            inode.crash(random);
+            if !inode.pending.is_empty() {
+                inode.crash(random, blast);
+            }
         }
         state.live = names.clone();
         state.durable = names;
@@ -116,23 +160,58 @@ impl SimDisk {
     /// Turns a bit at rest in one of the files whose name contains `part`; whether there was one.
     pub(crate) fn flip_bit(&self, part: &str, random: &mut Random) -> bool {
         let mut state = self.state();
-        let wanted = |name: &&String| name.contains(part);
-        let names: Vec<String> = state.live.keys().filter(wanted).cloned().collect();
-        let Some(name) = names.get(random.below(names.len().max(1) as u64) as usize) else {
+        let Some(inode) = state.some_file(part, random) else {
             return false;
         };
-        let inode = state.live[name];
         let inode = &mut state.inodes[inode];
         if inode.live.is_empty() {
             return false;
         }
         let bit = random.below(inode.live.len() as u64 * 8);
-        let (byte, mask) = ((bit / 8) as usize, 1 << (bit % 8));
+        let (mut byte, mask) = ((bit / 8) as usize, 1 << (bit % 8));
+        if random.below(2) == 0 {
+            // Headers are few and matter most.
+            byte = byte / SECTOR_LEN * SECTOR_LEN + byte % 64;
+            byte = byte.min(inode.live.len() - 1);
+        }
         inode.live[byte] ^= mask;
         if let Some(durable) = inode.durable.get_mut(byte) {
             *durable ^= mask;
         }
         true
+    }
+
+    /// Does to one of the files what people and bad cards do.
+    pub(crate) fn maul(&self, random: &mut Random) {
+        let mut state = self.state();
+        let Some(inode) = state.some_file("", random) else {
+            return;
+        };
+        let name = state.live.iter().find(|(_, i)| **i == inode).unwrap().0;
+        let name = name.clone();
+        let len = state.inodes[inode].live.len();
+        let new = match random.below(5) {
+            0 => {
+                state.live.remove(&name);
+                state.durable.remove(&name);
+                return;
+            }
+            1 => Vec::new(),
+            2 => vec![0; len],
+            3 => (0..len).map(|_| random.next_u64() as u8).collect(),
+            _ => {
+                let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let copy = format!("{folder}/{:08x}.seg", 1 + random.below(40));
+                let content = state.inodes[inode].live.clone();
+                drop(state);
+                return self.plant(&copy, &content);
+            }
+        };
+        state.inodes[inode] = Inode {
+            live: new.clone(),
+            durable: new,
+            pending: Vec::new(),
+        };
     }
 
     /// Turns a bit of a byte at rest.
@@ -154,10 +233,19 @@ impl SimDisk {
             durable: content.to_vec(),
             pending: Vec::new(),
         };
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            state.folders.insert(folder.to_owned());
+        }
         state.inodes.push(inode);
         let number = state.inodes.len() - 1;
         state.live.insert(name.to_owned(), number);
         state.durable.insert(name.to_owned(), number);
+    }
+
+    /// The content of a file.
+    pub(crate) fn content(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        state.inodes[state.live[name]].live.clone()
     }
 
     /// Takes a file away, durably.
@@ -171,47 +259,115 @@ impl SimDisk {
         self.state().live.keys().cloned().collect()
     }
 
-    fn write(&self) -> io::Result<Option<MutexGuard<'_, State>>> {
+    /// Everything that can be seen, to compare runs.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let state = self.state();
+        let mut sum = 0xcbf2_9ce4_8422_2325_u64;
+        for (name, inode) in &state.live {
+            for byte in name
+                .bytes()
+                .chain(state.inodes[*inode].live.iter().copied())
+            {
+                sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        sum
+    }
+
+    /// The state when the operation takes effect; `None` when the power is gone.
+    fn change(&self) -> io::Result<Option<MutexGuard<'_, State>>> {
         let mut state = self.state();
+        state.operations += 1;
+        if state.died_at.is_some() {
+            return Ok(None);
+        }
+        let site = state.site;
+        if let Some((at, left)) = &mut state.power
+            && (at.is_none() || *at == site)
+        {
+            if *left == 0 {
+                state.died_at = Some(site);
+                return Ok(None);
+            }
+            *left -= 1;
+        }
         if state.faults.read_only || state.faults.gone {
             return Err(Error::from(ErrorKind::ReadOnlyFilesystem));
-        }
-        match &mut state.power_left {
-            Some(0) => return Ok(None),
-            Some(left) => *left -= 1,
-            None => {}
         }
         Ok(Some(state))
     }
 }
 
+impl State {
+    fn used(&self) -> usize {
+        let files = self.live.values();
+        files.map(|inode| self.inodes[*inode].live.len()).sum()
+    }
+
+    fn some_file(&self, part: &str, random: &mut Random) -> Option<usize> {
+        let wanted = |(name, _): &(&String, &usize)| name.contains(part);
+        let files: Vec<usize> = self.live.iter().filter(wanted).map(|(_, i)| *i).collect();
+        let at = random.below(files.len().max(1) as u64) as usize;
+        files.get(at).copied()
+    }
+
+    fn has_room(&self, more: usize) -> bool {
+        self.faults
+            .room
+            .is_none_or(|room| self.used() + more <= room)
+    }
+}
+
+fn write_over(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[offset..end].copy_from_slice(bytes);
+}
+
 impl Inode {
-    fn crash(&mut self, random: &mut Random) {
-        let mut content = std::mem::take(&mut self.durable);
+    fn sync(&mut self) {
         for (offset, bytes) in self.pending.drain(..) {
-            let Some(bytes) = bytes else {
-                if random.below(2) == 0 {
-                    content.truncate(offset as usize);
-                }
-                continue;
-            };
-            let mut at = offset as usize;
+            write_over(&mut self.durable, offset, &bytes);
+        }
+    }
+
+    fn crash(&mut self, random: &mut Random, blast: Blast) {
+        let mut content = std::mem::take(&mut self.durable);
+        let pending = std::mem::take(&mut self.pending);
+        // Sometimes all of it, or none of it, had reached the medium.
+        let mood = random.below(4);
+        for (offset, bytes) in &pending {
+            let mut at = *offset;
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let room = SECTOR_LEN - at % SECTOR_LEN;
                 let (sector, behind) = rest.split_at(room.min(rest.len()));
-                match random.below(8) {
-                    0..=3 => write_over(&mut content, at as u64, sector),
-                    // Torn in the middle of the sector.
-                    4 => write_over(&mut content, at as u64, &sector[..sector.len() / 2]),
-                    5 => write_over(&mut content, at as u64, &vec![0xA5; sector.len()]),
+                match (mood, random.below(8)) {
+                    (0, _) | (2.., 0..=2) => write_over(&mut content, at, sector),
+                    // Torn inside the sector.
+                    (2.., 3 | 4) => {
+                        let kept = random.below(sector.len() as u64) as usize;
+                        write_over(&mut content, at, &sector[..kept]);
+                    }
+                    (2.., 5) => write_over(&mut content, at, &vec![0xA5; sector.len()]),
                     _ => {}
                 }
                 at += sector.len();
                 rest = behind;
             }
         }
-        self.live = content.clone();
+        if blast.unit > 0 && random.below(2) == 0 {
+            let (offset, bytes) = &pending[random.below(pending.len() as u64) as usize];
+            let at = offset + random.below(bytes.len().max(1) as u64) as usize;
+            let from = at / blast.unit * blast.unit;
+            let to = (from + blast.unit).min(content.len());
+            for byte in content.get_mut(from..to).unwrap_or_default() {
+                *byte = random.next_u64() as u8;
+            }
+        }
+        self.live.clone_from(&content);
         self.durable = content;
     }
 }
@@ -221,8 +377,37 @@ fn not_found() -> Error {
 }
 
 impl Disk for SimDisk {
+    fn enter(&mut self, site: Site) {
+        self.state().site = Some(site);
+    }
+
     fn prepare(&mut self) -> io::Result<()> {
         self.list("").map(drop)
+    }
+
+    fn folders(&mut self) -> io::Result<Vec<String>> {
+        Ok(self.state().folders.iter().cloned().collect())
+    }
+
+    fn make_folder(&mut self, folder: &str) -> io::Result<()> {
+        if self.state().folders.contains(folder) {
+            return Ok(());
+        }
+        if let Some(mut state) = self.change()? {
+            state.folders.insert(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    fn remove_folder(&mut self, folder: &str) -> io::Result<()> {
+        if let Some(mut state) = self.change()? {
+            let prefix = format!("{folder}/");
+            if state.live.keys().any(|name| name.starts_with(&prefix)) {
+                return Err(Error::from(ErrorKind::DirectoryNotEmpty));
+            }
+            state.folders.remove(folder);
+        }
+        Ok(())
     }
 
     fn list(&mut self, folder: &str) -> io::Result<Vec<String>> {
@@ -247,11 +432,35 @@ impl Disk for SimDisk {
     fn read_at(&mut self, file: &str, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let state = self.state();
         let inode = *state.live.get(file).ok_or_else(not_found)?;
-        Ok(copy_at(&state.inodes[inode].live, offset, out))
+        let content = &state.inodes[inode].live;
+        let content = content.get(offset as usize..).unwrap_or_default();
+        let count = content.len().min(out.len());
+        out[..count].copy_from_slice(&content[..count]);
+        Ok(count)
+    }
+
+    fn create(&mut self, file: &str, len: u64) -> io::Result<()> {
+        let Some(mut state) = self.change()? else {
+            return Ok(());
+        };
+        if !state.has_room(len as usize) {
+            return Err(Error::from(ErrorKind::StorageFull));
+        }
+        state.inodes.push(Inode {
+            live: vec![0; len as usize],
+            durable: vec![0; len as usize],
+            pending: Vec::new(),
+        });
+        let inode = state.inodes.len() - 1;
+        if state.live.insert(file.to_owned(), inode).is_some() {
+            state.name_ops.push(NameOp::Unset(file.to_owned()));
+        }
+        state.name_ops.push(NameOp::Set(file.to_owned(), inode));
+        Ok(())
     }
 
     fn write_at(&mut self, file: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let Some(mut state) = self.write()? else {
+        let Some(mut state) = self.change()? else {
             return Ok(());
         };
         if !state.live.contains_key(file) {
@@ -261,25 +470,29 @@ impl Disk for SimDisk {
             state.name_ops.push(NameOp::Set(file.to_owned(), inode));
         }
         let inode = state.live[file];
-        let inode = &mut state.inodes[inode];
-        write_over(&mut inode.live, offset, bytes);
-        inode.pending.push((offset, Some(bytes.to_vec())));
-        Ok(())
-    }
-
-    fn truncate(&mut self, file: &str, len: u64) -> io::Result<()> {
-        let Some(mut state) = self.write()? else {
-            return Ok(());
+        let is_short = state.faults.short_writes > 0;
+        state.faults.short_writes = state.faults.short_writes.saturating_sub(1);
+        let written = if is_short {
+            &bytes[..bytes.len() / 2]
+        } else {
+            bytes
         };
-        let inode = *state.live.get(file).ok_or_else(not_found)?;
+        let offset = offset as usize;
+        let grown = (offset + written.len()).saturating_sub(state.inodes[inode].live.len());
+        if grown > 0 && !state.has_room(grown) {
+            return Err(Error::from(ErrorKind::StorageFull));
+        }
         let inode = &mut state.inodes[inode];
-        inode.live.truncate(len as usize);
-        inode.pending.push((len, None));
+        write_over(&mut inode.live, offset, written);
+        inode.pending.push((offset, written.to_vec()));
+        if is_short {
+            return Err(Error::other("simulated short write"));
+        }
         Ok(())
     }
 
     fn sync(&mut self, file: &str) -> io::Result<()> {
-        let Some(mut state) = self.write()? else {
+        let Some(mut state) = self.change()? else {
             return Ok(());
         };
         state.syncs += 1;
@@ -291,15 +504,13 @@ impl Disk for SimDisk {
             return Err(Error::other("simulated sync failure"));
         }
         if !state.faults.lying_syncs {
-            let inode = &mut state.inodes[inode];
-            inode.pending.clear();
-            inode.durable = inode.live.clone();
+            state.inodes[inode].sync();
         }
         Ok(())
     }
 
     fn sync_folder(&mut self, folder: &str) -> io::Result<()> {
-        let Some(mut state) = self.write()? else {
+        let Some(mut state) = self.change()? else {
             return Ok(());
         };
         if state.faults.lying_syncs {
@@ -320,7 +531,7 @@ impl Disk for SimDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        let Some(mut state) = self.write()? else {
+        let Some(mut state) = self.change()? else {
             return Ok(());
         };
         let inode = state.live.remove(from).ok_or_else(not_found)?;
@@ -331,7 +542,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&mut self, file: &str) -> io::Result<()> {
-        let Some(mut state) = self.write()? else {
+        let Some(mut state) = self.change()? else {
             return Ok(());
         };
         state.live.remove(file).ok_or_else(not_found)?;

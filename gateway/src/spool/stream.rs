@@ -48,11 +48,6 @@ impl Stream {
                 && self.acked.missing_in(range).all(|r| self.losses.covers(r)))
     }
 
-    /// Whether the centre has, or has heard of, all of these numbers.
-    pub(crate) fn is_acked(&self, range: SeqRange) -> bool {
-        self.acked.count_in(range) == range.count()
-    }
-
     /// The numbers below `known_next_seq` that are neither acknowledged nor lost.
     pub(crate) fn open(&self) -> Vec<SeqRange> {
         let Some(all) = SeqRange::from_count(0, self.known_next_seq) else {
@@ -82,6 +77,12 @@ impl Stream {
     pub(crate) fn note_acked(&mut self) {
         let acked_next_seq = self.acked.next_seq().min(self.issued_next_seq);
         self.known_next_seq = self.known_next_seq.max(acked_next_seq);
+        if let Some(tail) = &mut self.tail {
+            // What was acknowledged from RAM left no trace here: the tail begins behind it.
+            tail.first_seq = tail.first_seq.max(self.acked.upto());
+            self.known_next_seq = self.known_next_seq.max(tail.first_seq);
+            self.issued_next_seq = self.issued_next_seq.max(tail.first_seq);
+        }
     }
 
     /// The centre has other bytes under these numbers.

@@ -45,7 +45,7 @@ impl Life {
         config.awaiting_max = 12;
         config.window = 6;
         if trouble.small_disk {
-            config.spool.max_bytes.telemetry = 6 * 1024;
+            config.spool.max_bytes.telemetry = 12 * 1024;
         }
         let world = World::new(config);
         world.disk.set_faults(Faults {

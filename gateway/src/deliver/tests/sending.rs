@@ -250,7 +250,7 @@ fn the_broker_alone_frees_nothing() {
         lane: Lane::Telemetry,
     };
     assert!(world.centre.has(stream, SeqRange::new(0, 29).unwrap()));
-    assert!(world.disk.names().len() < files.len());
+    assert_eq!(world.deliver.stats().lanes.telemetry.unacked, 0);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn an_unacknowledged_frame_is_sent_again_after_30_s_doubling_to_10_min() {
     answer_birth(&mut world);
     accept_frames(&mut world, 1);
     let mut sent_ms = Vec::new();
-    for _ in 0..8 {
+    while sent_ms.len() < 8 {
         for message in world.poll() {
             assert_eq!(message.frame().unwrap().1.first_seq, 0);
             sent_ms.push(world.now_ms);

@@ -63,12 +63,16 @@ pub(crate) fn epoch_of_start(start: u64) -> Epoch {
     Epoch::from_random(0x1000_0000 + start * 0x0101_0101)
 }
 
-/// Small files, so that they roll, go and are evicted within a few frames.
+/// Small segments, so that they are full, used again and evicted within a few frames.
 pub(crate) fn config() -> DeliverConfig {
     let mut config = DeliverConfig::new(42);
     config.window = 20;
-    config.spool.segment_bytes = 1_024;
+    config.spool.segment_bytes = 4 * 1_024;
+    config.spool.align = 512;
+    config.spool.slot_bytes = 4 * 1_024;
+    config.spool.history_ms = 0;
     config.spool.max_bytes = PerLane::from_fn(|_| 1 << 20);
+    config.spool.total_bytes = 3 << 20;
     config
 }
 

@@ -24,10 +24,12 @@ use firmware_shared::checksum::crc32c;
 use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::time::BootId;
 
+use crate::spool::format::{EpochNote, Fields};
+
 /// The length of a record header, bytes.
 pub(crate) const HEADER_LEN: usize = 40;
 /// The longest payload, bytes: with its topic it stays below the 128 KiB that every broker takes.
-pub const PAYLOAD_LEN_MAX: usize = 120 * 1024;
+const PAYLOAD_LEN_MAX: usize = 120 * 1024;
 const MAGIC: [u8; 4] = *b"FGS1";
 /// How much is read at once when a file is scanned: two records of the greatest length fit.
 const WINDOW_LEN: usize = 256 * 1024;
@@ -93,71 +95,18 @@ impl Header {
     }
 }
 
-/// Writes a record; `None` when the payload is too long or the numbers too many.
-pub(crate) fn encode(stream: StreamId, content: Content, payload: &[u8]) -> Option<Vec<u8>> {
-    if payload.len() > PAYLOAD_LEN_MAX {
-        return None;
+/// Reads the payload of an epoch note.
+pub(crate) fn decode_note(payload: &[u8]) -> Option<EpochNote> {
+    let mut fields = Fields(payload);
+    let boot_id = BootId(fields.take()?);
+    let mut tail_at_most = [0; 3];
+    for at_most in &mut tail_at_most {
+        *at_most = u64::from_le_bytes(fields.take()?);
     }
-    let (number, first_seq, count) = match content {
-        Content::Frame(range) => (0, range.first_seq, u32::try_from(range.count()).ok()?),
-        Content::EpochNote => (1, 0, 0),
-    };
-    let mut out = Vec::with_capacity(HEADER_LEN + payload.len());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&u32::try_from(payload.len()).ok()?.to_le_bytes());
-    out.extend_from_slice(&stream.epoch.number().to_le_bytes());
-    out.extend_from_slice(&first_seq.to_le_bytes());
-    out.extend_from_slice(&count.to_le_bytes());
-    out.extend_from_slice(&[stream.lane as u8, number, 0, 0]);
-    out.extend_from_slice(&crc32c(payload).to_le_bytes());
-    let header_crc = crc32c(&out);
-    out.extend_from_slice(&header_crc.to_le_bytes());
-    out.extend_from_slice(payload);
-    Some(out)
-}
-
-/// What opens the records of an epoch in each segment, so that a lost state file can be made again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EpochNote {
-    /// The boot of the machine.
-    pub(crate) boot_id: BootId,
-    /// Per lane: most numbers that a crash leaves issued but not accepted.
-    pub(crate) tail_at_most: [u64; 3],
-}
-
-impl EpochNote {
-    /// The payload of the note.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = self.boot_id.0.to_vec();
-        for at_most in self.tail_at_most {
-            out.extend_from_slice(&at_most.to_le_bytes());
-        }
-        out
-    }
-
-    /// Reads a payload.
-    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
-        let mut fields = Fields(payload);
-        let boot_id = BootId(fields.take()?);
-        let mut tail_at_most = [0; 3];
-        for at_most in &mut tail_at_most {
-            *at_most = u64::from_le_bytes(fields.take()?);
-        }
-        Some(Self {
-            boot_id,
-            tail_at_most,
-        })
-    }
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*field)
-    }
+    Some(EpochNote {
+        boot_id,
+        tail_at_most,
+    })
 }
 
 /// A record that a scan met.
