@@ -251,6 +251,8 @@ fn forgetful(peers: &Peers) -> anyhow::Result<()> {
     for (level, loses) in [("puback", true), ("central", false)] {
         let mut setup = setup(1);
         setup.broker = format!("ack = \"{level}\"\nstatus_period_s = 2\n");
+        // What is kept for a restored centre would hide the loss here.
+        setup.spool = "rewind_history_hours = 0\n".to_owned();
         let mut world = World::over(
             peers,
             &[setup],
@@ -281,7 +283,9 @@ fn forgetful(peers: &Peers) -> anyhow::Result<()> {
                 "with {level} nothing was lost"
             );
             let (report, clean) = world.centre.verify()?;
-            anyhow::ensure!(!clean, "verify does not see the loss: {report}");
+            // The centre asks for what it misses; a device that has given it away says so.
+            let told = report["lost"].as_u64().is_some_and(|lost| lost > 0);
+            anyhow::ensure!(told || !clean, "verify does not see the loss: {report}");
         } else {
             world.stop_and_verify()?;
             let account = world.judge()?;

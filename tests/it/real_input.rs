@@ -45,6 +45,7 @@ fn replay(
         seed: 1,
         sensors: vec![receiver(&format!("replay = \"{}\"\n", log.display()))],
         broker: String::new(),
+        spool: String::new(),
         more: String::new(),
     };
     let mut world = World::new(&[setup])?;

@@ -63,6 +63,7 @@ pub(crate) fn setup(number: usize) -> Setup {
             ),
         ],
         broker: "status_period_s = 2\n".to_owned(),
+        spool: String::new(),
         more: String::new(),
     }
 }

@@ -265,6 +265,8 @@ pub struct Setup {
     pub sensors: Vec<Sensor>,
     /// Further lines of the configuration's `[broker]` section.
     pub broker: String,
+    /// Further lines of the configuration's `[spool]` section.
+    pub spool: String,
     /// Further sections of the configuration.
     pub more: String,
 }
@@ -320,10 +322,10 @@ impl Vehicle {
             false => "backoff_ms_min = 50\nbackoff_ms_max = 500\n",
         };
         let mut config = format!(
-            "[device]\nid = \"{}\"\n\n[spool]\ndir = \"spool\"\n\n[status]\nsocket = \"status.sock\"\n\n\
+            "[device]\nid = \"{}\"\n\n[spool]\ndir = \"spool\"\n{}\n[status]\nsocket = \"status.sock\"\n\n\
              [broker]\nhost = \"127.0.0.1\"\nport = {port}\n{backoff}\
              {}\n{}\n[[bus]]\nname = \"i2c\"\npath = \"sim:scenario.toml\"\n",
-            setup.device, setup.broker, setup.more
+            setup.device, setup.spool, setup.broker, setup.more
         );
         for sensor in &setup.sensors {
             write!(scenario, "\n[[chip]]\n{}", sensor.chip)?;

@@ -35,6 +35,7 @@ fn setup(speed_x: u32, sensors: Vec<Sensor>) -> Setup {
         seed: 7,
         sensors,
         broker: String::new(),
+        spool: String::new(),
         more: String::new(),
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn vehicle(
         sensors: chips(number),
         broker: "status_period_s = 5\n".to_owned(),
         // Ten seconds of virtual time in one batch.
+        spool: String::new(),
         more: "[seal]\ncount_max = 60\nage_ms_max = 10000\n".to_owned(),
     };
     Vehicle::new(program.clone(), &folder.join(&setup.device), port, &setup)
