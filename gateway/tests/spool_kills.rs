@@ -46,7 +46,10 @@ fn main() {
         (0..runs).for_each(fuzz);
         Ok(())
     });
-    libtest_mimic::run(&Arguments::from_args(), vec![test, fuzz]).exit();
+    let mut arguments = Arguments::from_args();
+    // Between fork and exec a child of the one holds the locked directory of the other.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, vec![test, fuzz]).exit();
 }
 
 /// A spool whose files were mauled is opened, and takes and hands out what comes after.
