@@ -230,6 +230,11 @@ pub(crate) fn alert(number: u64, seq: u64, severity: Severity) -> Alert {
         late: false,
         window: None,
         text: "The cargo is too warm.".try_into().unwrap(),
+        score: None,
+        duration_ms: None,
+        heads: Default::default(),
+        load_id: None,
+        profile_version: None,
     }
 }
 

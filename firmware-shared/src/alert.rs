@@ -25,7 +25,7 @@ pub struct Alert {
     pub state: AlertState,
     /// How bad it is.
     pub severity: Severity,
-    /// What it is about: `limit_high`, `limit_low`, `anomaly`, `sensor_fault`, `spool_degraded`, ...
+    /// What it is about: `limit_high`, `runaway`, `stuck`, `sensor_fault`, `spool_degraded`, ...
     pub kind: heapless::String<32>,
     /// The sensor's name, or the part of the gateway.
     pub sensor: heapless::String<32>,
@@ -49,19 +49,44 @@ pub struct Alert {
     pub window: Option<SeqRange>,
     /// A sentence that a driver understands.
     pub text: heapless::String<240>,
+    /// How unusual the detector found it, 0 to 1; 0.5 is where an alert is reasonable. Left out where no
+    /// detector judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// For how long the condition had lasted, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The parts of the detector that contributed most, the first one most of all.
+    #[serde(default, skip_serializing_if = "heapless::Vec::is_empty")]
+    pub heads: heapless::Vec<HeadShare, 2>,
+    /// The load of the trip, as its profile names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_id: Option<heapless::String<64>>,
+    /// The version of the trip profile that this is about, or that was in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_version: Option<u64>,
+}
+
+/// A part of the detector and its share in the score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadShare {
+    /// Which part.
+    pub head: heapless::String<16>,
+    /// Its share, 0 to 1.
+    pub share: f64,
 }
 
 /// The transitions of an alert, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
-    /// It began.
+    /// It began, or is back within the hour in which it is not told again.
     Raised,
     /// It got worse or nobody acted.
     Escalated,
-    /// The cause is gone.
+    /// The cause is gone; the same alert may be raised again until it is closed.
     Cleared,
-    /// Done with.
+    /// Done with: what comes later is another alert. An event without a duration has this state alone.
     Closed,
 }
 

@@ -269,6 +269,11 @@ fn alert_of(key: &StreamKey, range: Option<SeqRange>, now_ms: i64, text: &str) -
         late: false,
         window: range,
         text: cut(text),
+        score: None,
+        duration_ms: None,
+        heads: heapless::Vec::new(),
+        load_id: None,
+        profile_version: None,
     }
 }
 

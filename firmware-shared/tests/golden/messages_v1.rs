@@ -4,7 +4,7 @@
 //! centres. Version 1 freezes at release 0.1.0; until then a deliberate change replaces the bytes and
 //! CHANGELOG.md says so.
 
-use firmware_shared::alert::{Alert, AlertState, Severity};
+use firmware_shared::alert::{Alert, AlertState, HeadShare, Severity};
 use firmware_shared::catalogue::{Catalogue, Details, SensorDetail, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::{
@@ -298,6 +298,11 @@ fn alert() {
         text: "cargo is at 9.5 degC, above its limit of 8.0 degC"
             .try_into()
             .unwrap(),
+        score: None,
+        duration_ms: None,
+        heads: Default::default(),
+        load_id: None,
+        profile_version: None,
     };
     let json = serde_json::to_string(&alert).unwrap();
     let expected = concat!(
@@ -309,6 +314,25 @@ fn alert() {
     );
     assert_eq!(json, expected);
     assert_eq!(serde_json::from_str::<Alert>(&json).unwrap(), alert);
+    let head = HeadShare {
+        head: "ramp".try_into().unwrap(),
+        share: 0.75,
+    };
+    let explained = Alert {
+        score: Some(0.625),
+        duration_ms: Some(1_500_000),
+        heads: [head].into_iter().collect(),
+        load_id: Some("L-4711".try_into().unwrap()),
+        profile_version: Some(7),
+        ..alert
+    };
+    let more = concat!(
+        r#","score":0.625,"duration_ms":1500000,"heads":[{"head":"ramp","share":0.75}],"#,
+        r#""load_id":"L-4711","profile_version":7}"#,
+    );
+    let longer = serde_json::to_string(&explained).unwrap();
+    assert_eq!(longer, format!("{}{more}", expected.trim_end_matches('}')));
+    assert_eq!(serde_json::from_str::<Alert>(&longer).unwrap(), explained);
 }
 
 #[test]

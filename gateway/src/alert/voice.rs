@@ -91,6 +91,11 @@ impl Voice {
             late: false,
             window: saying.seq.and_then(window),
             text: cut(&saying.text),
+            score: None,
+            duration_ms: None,
+            heads: Default::default(),
+            load_id: None,
+            profile_version: None,
         };
         self.next_seq += 1;
         log(&alert);
