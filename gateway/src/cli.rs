@@ -3,6 +3,7 @@
 //! Promises: answers go to stdout, logs to stderr; the exit code says which kind of failure it was; every
 //! failure is one line. Never: a start with a configuration that a person must change.
 
+mod score;
 mod spool;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ Examples:
   fleet-gateway status --config /etc/fleet-gateway/gateway.toml --watch
   fleet-gateway doctor --bus /dev/i2c-1
   fleet-gateway gnss decode drive.ubx | head
+  fleet-gateway score --profile small < readings.csv
   fleet-gateway spool inspect /var/lib/fleet-gateway/spool --json
   fleet-gateway spool verify /var/lib/fleet-gateway/spool
   fleet-gateway spool export /var/lib/fleet-gateway/spool > backlog.jsonl
@@ -72,6 +74,13 @@ enum Command {
     Gnss {
         #[command(subcommand)]
         command: GnssCommand,
+    },
+    /// Judge a series on standard input: CSV with timestamp and value, and set_point, door, defrost, ambient
+    /// where they are known; each row is written with its score, kind and expected value before the next
+    Score {
+        /// How much memory the detector may take
+        #[arg(long, value_enum, default_value_t)]
+        profile: score::Profile,
     },
     /// Look at a spool
     Spool {
@@ -178,6 +187,7 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::Gnss {
             command: GnssCommand::Decode { file },
         } => decode(&file),
+        Command::Score { profile } => score::perform(profile),
         Command::Spool { command } => spool::perform(&command),
     }
 }

@@ -12,7 +12,7 @@
 //! bound, a start that fails for any other reason than the configuration.
 //!
 //! Reading order: [`config`], [`sample`], [`anchor`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
-//! [`forward`], [`deliver`], [`run`], [`status`], [`doctor`], [`gnss`], [`cli`].
+//! [`forward`], [`deliver`], [`run`], [`status`], [`doctor`], [`gnss`], [`series`], [`cli`].
 
 pub mod alert;
 pub mod anchor;
@@ -29,6 +29,7 @@ pub mod sample;
 pub mod score;
 pub mod seal;
 pub mod sequencer;
+pub mod series;
 pub mod spool;
 pub mod status;
 pub mod timekeeper;

@@ -368,3 +368,48 @@ fn a_spool_is_verified_and_exported_while_nothing_is_changed() {
         assert_eq!(output.status.code(), Some(2), "{err}");
     }
 }
+
+#[test]
+fn score_writes_each_row_before_the_next_is_offered_even_through_a_pipe() {
+    use std::io::{BufRead, BufReader, Write};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fleet-gateway"))
+        .args(["score", "--profile", "small"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (send, lines) = crossbeam_channel::bounded(4);
+    let reader = std::thread::spawn(move || {
+        for line in output.lines() {
+            send.send(line.unwrap()).unwrap();
+        }
+    });
+    let mut exchange = |row: &str| {
+        input.write_all(row.as_bytes()).unwrap();
+        lines.recv_timeout(Duration::from_secs(60))
+    };
+    assert_eq!(
+        exchange("timestamp,value\r\n").as_deref(),
+        Ok("timestamp,value,anomaly_score,kind,expected,low,high")
+    );
+    for minute in 0..30 {
+        let row = format!("2026-01-05 00:{minute:02}:00,{}.5", minute % 3);
+        let line = exchange(&format!("{row}\n")).unwrap();
+        assert!(line.starts_with(&format!("{row},0,,")), "{line}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
+}
+
+#[test]
+fn score_names_what_it_cannot_read() {
+    let (output, _, err) = answer(&["score"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err.contains("\"timestamp\" is missing"), "{err}");
+    let (output, _, err) = answer(&["score", "--profile", "huge"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("small") && err.contains("large"), "{err}");
+}
