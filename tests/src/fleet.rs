@@ -178,7 +178,7 @@ impl Centre {
         &self.folder
     }
 
-    /// Waits until a vehicle is up and holds no backlog.
+    /// Waits until a vehicle is up, connected, and holds no backlog.
     ///
     /// # Errors
     /// When the spool does not drain in time.
@@ -187,9 +187,8 @@ impl Centre {
             &format!("the spool of {} drains", vehicle.device()),
             PATIENCE,
             || {
-                // A batch or two is always on its way; what is old is a backlog.
-                let oldest_ms = vehicle.status()?.map(|status| oldest_unacked_ms(&status));
-                Ok(oldest_ms.is_some_and(|age_ms| age_ms < 4000))
+                let status = vehicle.status()?;
+                status.map_or(Ok(false), |status| is_drained(&status))
             },
         )
     }
@@ -235,12 +234,18 @@ fn subscriptions(log: &Path) -> usize {
         .count()
 }
 
-/// The age of the oldest frame that a vehicle has not seen acknowledged, ms.
-fn oldest_unacked_ms(status: &serde_json::Value) -> u64 {
-    status
+/// Whether a vehicle speaks with its broker and owes nothing old. Right after a break nothing is old yet.
+fn is_drained(status: &serde_json::Value) -> anyhow::Result<bool> {
+    let is_connected = status
+        .pointer("/link/main")
+        .and_then(serde_json::Value::as_bool)
+        .context("the status does not say whether the link is up")?;
+    let oldest_ms = status
         .pointer("/deliver/oldest_unacked_ms")
         .and_then(serde_json::Value::as_u64)
-        .unwrap_or(0)
+        .context("the status does not say how old the oldest frame is")?;
+    // A batch or two is always on its way; what is old is a backlog.
+    Ok(is_connected && oldest_ms < 4000)
 }
 
 /// One chip of a vehicle, as lines of a scenario and of a configuration.

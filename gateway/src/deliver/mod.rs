@@ -374,14 +374,18 @@ impl Deliver {
     }
 
     /// Whether a clean stop has nothing more to say to the link, and nothing more to hear: what was sent is
-    /// committed. The caller bounds the wait.
+    /// committed. Without a connection it is not closed before the link has told that there is none to be had.
+    /// The caller bounds the wait.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         let is_settled =
             |flow: &Flow| flow.session().is_none() || flow.is_idle() && flow.awaiting_count() == 0;
         match self.closing {
-            Closing::No => false,
-            Closing::Goodbye | Closing::Said => self.main.session().is_none(),
+            Closing::No | Closing::Goodbye | Closing::Said => false,
+            // Acknowledgements come over the main connection alone.
+            Closing::Done if self.main.session().is_none() => {
+                self.alert.session().is_none() || self.alert.is_idle()
+            }
             Closing::Done => {
                 // What has no connection is the next process's.
                 let is_owed = |lane| {

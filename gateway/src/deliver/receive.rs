@@ -29,6 +29,7 @@ impl Deliver {
         match event {
             LinkEvent::Connected(session) => self.connected(session),
             LinkEvent::Disconnected(session) => self.disconnected(session),
+            LinkEvent::Unreachable(connection) => self.unreachable(connection),
             LinkEvent::Limited {
                 session,
                 in_flight_max,
@@ -88,6 +89,14 @@ impl Deliver {
             if self.closing == Closing::Said {
                 self.closing = Closing::Goodbye;
             }
+        }
+    }
+
+    /// A stop has nobody to say its last word to; the next process says it.
+    fn unreachable(&mut self, connection: Connection) {
+        let is_alone = connection == Connection::Main && self.main.session().is_none();
+        if is_alone && self.closing != Closing::No {
+            self.closing = Closing::Done;
         }
     }
 

@@ -34,6 +34,8 @@ pub enum LinkEvent {
     },
     /// It is gone with everything that was in flight.
     Disconnected(Session),
+    /// The attempt that a hurried link made at once, with every broker, gave no connection.
+    Unreachable(Connection),
     /// The broker took a message. That is all it says.
     PubAck {
         /// Where it was published.

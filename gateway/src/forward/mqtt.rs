@@ -5,7 +5,8 @@
 //! longer than the limit is refused before it can end the connection; a link on which nothing is heard for
 //! two keep-alives is given up, however full its buffers are; an attempt tries the brokers in their order,
 //! and who had to take a later one looks now and then whether the first is back; the caller is never
-//! blocked; a stop says DISCONNECT and ends within its time.
+//! blocked; a link that is hurried waits for no back-off, and says so when nobody answers; a stop says
+//! DISCONNECT and ends within its time.
 //!
 //! Never: keeps a message beyond its life (the spool owns every unacknowledged byte); retries one; frees
 //! one.
@@ -37,6 +38,8 @@ const EVENT_RETRY: Duration = Duration::from_millis(5);
 /// How long the alert connection waits for the main one after the broker ended it: a fleet comes back with
 /// its main connections first.
 const MAIN_FIRST: Duration = Duration::from_secs(600);
+/// The longest wait between two lives of a hurried connection: the last words have seconds.
+const HURRIED_WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// The queue of a connection is full, or its thread has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,7 @@ pub struct NotSent;
 pub struct MqttLink {
     main: mpsc::Sender<LinkCommand>,
     alert: mpsc::Sender<LinkCommand>,
+    hurry: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,6 +67,7 @@ impl MqttLink {
             .build()?;
         let (main, main_commands) = mpsc::channel(config.commands_max.max(1));
         let (alert, alert_commands) = mpsc::channel(config.commands_max.max(1));
+        let (hurry, hurried) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let (main_is_up, is_main_up) = watch::channel(false);
         let line = |connection, commands, stream| Line {
@@ -70,6 +75,7 @@ impl MqttLink {
             config: config.clone(),
             commands,
             events: events.clone(),
+            hurried: hurried.clone(),
             stopped: stopped.clone(),
             main_is_up: main_is_up.clone(),
             is_main_up: is_main_up.clone(),
@@ -87,6 +93,7 @@ impl MqttLink {
         Ok(Self {
             main,
             alert,
+            hurry,
             stop,
             thread: Some(thread),
         })
@@ -103,6 +110,12 @@ impl MqttLink {
             Connection::Alert => &self.alert,
         };
         queue.try_send(command).map_err(|_| NotSent)
+    }
+
+    /// There are last words to say: the main connection dials at once instead of waiting out its back-off.
+    /// [`LinkEvent::Unreachable`] tells when that gives none.
+    pub fn hurry(&self) {
+        self.hurry.send_replace(true);
     }
 
     /// Sends what is queued, says DISCONNECT, and ends the thread; all within the flush time.
@@ -132,6 +145,7 @@ struct Line {
     config: MqttConfig,
     commands: mpsc::Receiver<LinkCommand>,
     events: Sender<LinkEvent>,
+    hurried: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
     main_is_up: watch::Sender<bool>,
     is_main_up: watch::Receiver<bool>,
@@ -143,8 +157,10 @@ impl Line {
         let mut backoff = Backoff::new(self.bounds(), Random::new(self.random.next_u64()));
         let mut number = 0;
         while !*self.stopped.borrow() {
-            let (ended, is_stable) = self.round(&mut number).await;
-            if is_stable {
+            // An attempt that was under way before may have come a moment too soon.
+            let was_hurried = self.is_hurried();
+            let (ended, lived) = self.round(&mut number).await;
+            if lived.is_stable {
                 backoff.reset();
             }
             // After a return to the first broker there is nothing to wait for.
@@ -153,6 +169,10 @@ impl Line {
             };
             if ender == Ender::Broker && self.connection == Connection::Alert {
                 self.wait_for_main().await;
+            }
+            if was_hurried && !lived.was_announced {
+                let event = LinkEvent::Unreachable(self.connection);
+                emit(&self.events, event, &self.stopped).await;
             }
             self.pause(backoff.next(ender)).await;
         }
@@ -170,11 +190,23 @@ impl Line {
         }
     }
 
-    /// Either the time passes or the stop ends the wait; both are fine.
+    /// Whether there are last words for this connection; alerts go over the main one if they must.
+    fn is_hurried(&self) -> bool {
+        self.connection == Connection::Main && *self.hurried.borrow()
+    }
+
+    /// Either the time passes, or hurry or the stop ends the wait; all are fine.
     async fn pause(&mut self, time: Duration) {
-        timeout(time, self.stopped.wait_for(|stop| *stop))
-            .await
-            .ok();
+        let may_hurry = self.connection == Connection::Main && !self.is_hurried();
+        let time = if self.is_hurried() {
+            time.min(HURRIED_WAIT_MAX)
+        } else {
+            time
+        };
+        tokio::select! {
+            _ = timeout(time, self.stopped.wait_for(|stop| *stop)) => {}
+            _ = self.hurried.wait_for(|hurry| *hurry), if may_hurry => {}
+        }
     }
 
     async fn wait_for_main(&mut self) {
@@ -185,8 +217,8 @@ impl Line {
     }
 
     /// Tries the brokers in their order until one gives a life, and lives it. Who ended it, if the next
-    /// attempt has to wait, and whether the life was stable.
-    async fn round(&mut self, number: &mut u64) -> (Option<Ender>, bool) {
+    /// attempt has to wait, and what became of it.
+    async fn round(&mut self, number: &mut u64) -> (Option<Ender>, Lived) {
         let mut ender = Ender::Link;
         for index in 0..self.config.brokers.len() {
             *number += 1;
@@ -196,13 +228,13 @@ impl Line {
             };
             let (end, life) = self.live(session, index).await;
             if *self.stopped.borrow() {
-                return (None, life.is_stable);
+                return (None, life);
             }
             match end {
-                End::Closed => return (None, life.is_stable),
+                End::Closed => return (None, life),
                 End::Returns => {
                     tracing::info!(?session, "the first broker answers again");
-                    return (None, life.is_stable);
+                    return (None, life);
                 }
                 End::Broken(Failure { ender: blamed, why }) => {
                     let broker = self.config.brokers.get(index).map(ToString::to_string);
@@ -212,12 +244,12 @@ impl Line {
                         ender = blamed;
                     }
                     if life.was_announced {
-                        return (Some(blamed), life.is_stable);
+                        return (Some(blamed), life);
                     }
                 }
             }
         }
-        (Some(ender), false)
+        (Some(ender), Lived::default())
     }
 
     /// One life, from the attempt to connect to its end.

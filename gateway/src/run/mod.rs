@@ -5,7 +5,8 @@
 //!                drain the queue -> turn (seal, commit what is due) -> poll -> link
 //!  stop: end sampling -> drain -> seal, sync, close -> flush the link -> exit
 //! ```
-//! Promises: SIGTERM and SIGINT end in a clean stop within seconds, a second one at once; a thread that panics ends the process, for the supervisor to start it again.
+//! Promises: SIGTERM and SIGINT end in a clean stop within seconds, for which a link in back-off dials at once;
+//! a second one ends at once; a thread that panics ends the process, for the supervisor to start it again.
 //! Never: a queue without a bound.
 
 mod alarm;
@@ -217,6 +218,7 @@ impl Shell {
         self.hear(now);
         self.pipeline
             .stop(now, self.intake.next_seq(), read_memory());
+        self.link.hurry();
         let until_ms = now.real_ms.saturating_add(FLUSH_MS_MAX);
         loop {
             let now = self.clock.now();

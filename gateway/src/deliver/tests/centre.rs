@@ -47,7 +47,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    fn explained(&self, stream: StreamId) -> UnboundedHaveSet {
+    pub(crate) fn explained(&self, stream: StreamId) -> UnboundedHaveSet {
         let mut set = self.stored.get(&stream).cloned().unwrap_or_default();
         for seq in self
             .lost

@@ -34,6 +34,20 @@ pub(super) enum Manner {
     UnknownAck,
     /// Refuses the subscription.
     RefusesSubscription,
+    /// Closes right after it has answered the first packet of a kind.
+    CloseAfter(u8),
+    /// Takes the connection and never says a word.
+    Mute,
+    /// Answers CONNECT with half a packet and keeps the other half.
+    HalfAnswer,
+    /// Answers CONNECT and no subscription.
+    NoSubscription,
+    /// Announces a long message and gives a byte of it for each packet that it gets.
+    Drips,
+    /// Answers a publish with a message longer than anybody takes.
+    Oversize,
+    /// With MQTT 5: takes no packet longer than this.
+    TakesAtMost(u32),
     /// With MQTT 5: allows so many in flight and answers when so many wait.
     Allows(u16, usize),
     /// With MQTT 5: refuses the first publishes for want of quota.
@@ -55,6 +69,8 @@ struct Shared {
     /// Per connection: client id and packet kinds as they came in.
     seen: Vec<(String, Vec<u8>)>,
     wills: Vec<Vec<u8>>,
+    /// What every subscriber gets first, whatever it subscribes to.
+    retained: Vec<(String, Vec<u8>)>,
 }
 
 pub(super) struct Broker {
@@ -104,16 +120,16 @@ impl Broker {
         }
     }
 
+    /// Every further subscriber gets this first.
+    pub(super) fn retain(&self, topic: &str, payload: &[u8]) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.retained.push((topic.to_owned(), payload.to_vec()));
+    }
+
     /// Publishes to every subscriber.
     pub(super) fn publish(&self, topic: &str, payload: &[u8]) {
-        let mut body = (topic.len() as u16).to_be_bytes().to_vec();
-        body.extend_from_slice(topic.as_bytes());
-        let head = body;
         for (stream, is_v5) in &mut self.shared.lock().unwrap().subscribers {
-            let mut body = head.clone();
-            body.extend(is_v5.then_some(0));
-            body.extend_from_slice(payload);
-            let packet = packet(0x30, &body);
+            let packet = packet(0x30, &publish_body(topic, payload, *is_v5));
             // A subscriber may have gone: that is what the tests are about.
             stream.write_all(&packet).ok();
         }
@@ -163,6 +179,14 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
+fn publish_body(topic: &str, payload: &[u8], is_v5: bool) -> Vec<u8> {
+    let mut body = (topic.len() as u16).to_be_bytes().to_vec();
+    body.extend_from_slice(topic.as_bytes());
+    body.extend(is_v5.then_some(0));
+    body.extend_from_slice(payload);
+    body
+}
+
 struct Line {
     stream: TcpStream,
     pass: Sender<Passed>,
@@ -202,6 +226,15 @@ impl Line {
         }
         let is_v5 = fields.is_v5;
         match manner {
+            Manner::Mute => return self.listen(),
+            Manner::HalfAnswer => {
+                self.stream.write_all(&[0x20])?;
+                return self.listen();
+            }
+            Manner::TakesAtMost(most) => {
+                self.stream.write_all(&[0x20, 8, 0, 0, 5, 0x27])?;
+                self.stream.write_all(&most.to_be_bytes())?;
+            }
             Manner::Allows(most, _) => {
                 let [high, low] = most.to_be_bytes();
                 self.stream
@@ -209,6 +242,9 @@ impl Line {
             }
             _ if is_v5 => self.stream.write_all(&[0x20, 3, 0, 0, 0])?,
             _ => self.stream.write_all(&[0x20, 2, 0, 0])?,
+        }
+        if manner == Manner::CloseAfter(CONNECT) {
+            return Ok(());
         }
         let mut waiting: Vec<[u8; 2]> = Vec::new();
         let mut publishes = 0;
@@ -225,6 +261,7 @@ impl Line {
                 return Ok(());
             }
             match kind {
+                SUBSCRIBE if manner == Manner::NoSubscription => {}
                 SUBSCRIBE => {
                     let code = if manner == Manner::RefusesSubscription {
                         0x80
@@ -237,9 +274,19 @@ impl Line {
                         packet(0x90, &[body[0], body[1], code])
                     };
                     self.stream.write_all(&answer)?;
+                    let retained = self.shared.lock().unwrap().retained.clone();
+                    for (topic, payload) in retained {
+                        let body = publish_body(&topic, &payload, is_v5);
+                        self.stream.write_all(&packet(0x31, &body))?;
+                    }
                     let subscriber = (self.stream.try_clone()?, is_v5);
                     self.shared.lock().unwrap().subscribers.push(subscriber);
+                    if manner == Manner::Drips {
+                        // 100,000 bytes are to come.
+                        self.stream.write_all(&[0x30, 0xA0, 0x8D, 0x06])?;
+                    }
                 }
+                _ if manner == Manner::Drips => self.stream.write_all(&[0])?,
                 PINGREQ if manner != Manner::Silent => self.stream.write_all(&[0xD0, 0])?,
                 PUBLISH if manner == Manner::Silent => {}
                 PUBLISH => {
@@ -247,6 +294,12 @@ impl Line {
                     let (passed, id) = parse_publish(&body, is_v5);
                     match manner {
                         Manner::Garbage => return self.stream.write_all(&[0xFF; 40]),
+                        Manner::Oversize => {
+                            let body = publish_body(&passed.topic, &[0; 200_000], is_v5);
+                            // It may be gone before it has read all of it.
+                            self.stream.write_all(&packet(0x30, &body)).ok();
+                            return self.listen();
+                        }
                         Manner::UnknownAck => return self.stream.write_all(&[0x40, 2, 0, 150]),
                         Manner::Forgets(max) => {
                             self.stream.write_all(&[0x40, 2, id[0], id[1]])?;
@@ -278,6 +331,16 @@ impl Line {
                 DISCONNECT => return Ok(()),
                 _ => {}
             }
+            if manner == Manner::CloseAfter(kind) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads and says nothing until the other side has enough.
+    fn listen(&mut self) -> std::io::Result<()> {
+        loop {
+            self.read_packet()?;
         }
     }
 
