@@ -6,10 +6,11 @@
 use libtest_mimic::Trial;
 use tests::broker::Kind;
 use tests::dice::Dice;
-use tests::fleet::{Centre, CentreSetup, Setup};
+use tests::fleet::{Centre, CentreSetup, PATIENCE, Setup};
 use tests::store::Store;
 use tests::wait;
 
+use crate::mishaps::{self, QUEUED_MAX};
 use crate::needs::{self, Peers};
 use crate::world::{World, central, setup};
 
@@ -60,8 +61,8 @@ where
     std::env::var(name).map_or(Ok(otherwise), |text| Ok(text.parse()?))
 }
 
-/// A goodbye that does not come so soon was not sent.
-const GOODBYE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// After so many kills something else befalls the fleet.
+const MISHAP_EVERY: usize = 12;
 
 /// What is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ fn hits(world: &World) -> Vec<Hit> {
 }
 
 /// A vehicle that leaves the processor to the others.
-fn small(number: usize) -> Setup {
+pub(crate) fn small(number: usize) -> Setup {
     let mut setup = setup(number);
     setup.sensors.truncate(2);
     setup.speed_x = SPEED_X;
@@ -108,12 +109,21 @@ fn kills(peers: &Peers, at: usize) -> anyhow::Result<()> {
     let kills = all / combinations + usize::from(at < all % combinations);
     let mut dice = Dice::new(seed.wrapping_add(at as u64));
     let setups: Vec<Setup> = (1..=vehicles).map(small).collect();
-    let mut world = World::over(peers, &setups, "", CentreSetup::default())?;
+    // Small enough to fill up while a centre is away.
+    let more = match &peers.broker {
+        Some((Kind::Mosquitto, _)) => format!("max_queued_messages {QUEUED_MAX}\n"),
+        _ => String::new(),
+    };
+    let mut world = World::over(peers, &setups, &more, CentreSetup::default())?;
     world.start()?;
-    for vehicle in [1, vehicles] {
-        world.wait_for_rows(&format!("truck-{vehicle:03}"), 5)?;
-    }
+    let all_there = "SELECT count(DISTINCT device) FROM readings WHERE lane = 'telemetry'";
+    wait::until_true("every vehicle is known", PATIENCE * 2, || {
+        Ok(world.store()?.number(all_there)? == i64::try_from(vehicles)?)
+    })?;
     let hits = hits(&world);
+    // Each world begins with another one.
+    let mut mishaps = mishaps::possible(&world).into_iter().cycle().skip(2 * at);
+    let mut befallen = Vec::new();
     let (mut done, mut cuts) = (0, 0);
     while done < kills {
         let hit = hits[dice.below(hits.len())];
@@ -122,44 +132,25 @@ fn kills(peers: &Peers, at: usize) -> anyhow::Result<()> {
             Hit::Link | Hit::LostAcks => cuts += 1,
             _ => done += 1,
         }
+        if done % MISHAP_EVERY == 0
+            && befallen.len() < done / MISHAP_EVERY
+            && let Some(mishap) = mishaps.next()
+        {
+            world.wait_for_any_rows(1)?;
+            mishaps::befall(&mut world, mishap, &mut dice)?;
+            befallen.push(mishap);
+        }
     }
-    let report = finish(&mut world)?;
+    let report = world.stop_and_verify()?;
     let account = world.judge()?;
     eprintln!(
-        "{done} kills and {cuts} cuts over {peers:?}: {} handed out, {} not accepted; issued {}, lost {}",
+        "{done} kills, {cuts} cuts and {befallen:?} over {peers:?}: {} handed out, {} not accepted; issued {}, lost {}",
         account.handed_out,
         account.missing_ms.len(),
         report["issued"],
         report["lost"]
     );
     Ok(())
-}
-
-/// A clean stop of one vehicle after the other, while the rest goes on. One whose few seconds did not suffice leaves
-/// the rest to its next process.
-fn finish(world: &mut World) -> anyhow::Result<serde_json::Value> {
-    for number in 0..world.vehicles.len() {
-        let device = world.vehicles[number].device().to_owned();
-        for attempt in 1.. {
-            // Whoever is still connecting would need its seconds for that.
-            world.wait_for_rows(&device, 1)?;
-            world.centre.wait_for_drain(&world.vehicles[number])?;
-            world.vehicles[number].stop()?;
-            let sql = "SELECT count(*) FROM devices WHERE device = ?1 AND link = 'closed'";
-            let said = wait::until_true("the goodbye", GOODBYE_PATIENCE, || {
-                Ok(world.store()?.number_of(sql, &device)? == 1)
-            });
-            if said.is_ok() {
-                break;
-            }
-            anyhow::ensure!(
-                attempt < 4,
-                "no goodbye of {device} in {attempt} clean stops"
-            );
-            world.vehicles[number].start()?;
-        }
-    }
-    world.verify()
 }
 
 /// Hits something in mid-stream: rows have come in since the last hit.
@@ -196,7 +187,7 @@ fn strike(world: &mut World, hit: Hit, dice: &mut Dice) -> anyhow::Result<()> {
         Hit::LostAcks => {
             let before = world.link.bytes_up();
             world.link.mute(true);
-            wait::until_true("frames go up unanswered", tests::fleet::PATIENCE, || {
+            wait::until_true("frames go up unanswered", PATIENCE, || {
                 Ok(world.link.bytes_up() > before + 1000)
             })?;
             world.link.cut();
@@ -209,15 +200,22 @@ fn strike(world: &mut World, hit: Hit, dice: &mut Dice) -> anyhow::Result<()> {
 
 /// Outages during one drain.
 const OUTAGES: u64 = 500;
+/// Readings in the backlog, by the hundred: more than so many short connections carry.
+const OUTAGES_BACKLOG: usize = 240;
 
 fn outages() -> anyhow::Result<()> {
     let mut setup = setup(1);
+    setup.speed_x = 200;
     setup.broker = "backoff_ms_min = 10\nbackoff_ms_max = 20\nstatus_period_s = 2\n".to_owned();
     let mut world = World::new(&[setup])?;
     world.start()?;
     world.wait_for_rows("truck-001", 20)?;
     world.link.cut();
-    world.wait_for_some_truth(1_000)?;
+    for _ in 0..OUTAGES_BACKLOG {
+        world.wait_for_some_truth(100)?;
+    }
+    let backlog = i64::try_from(world.vehicles[0].truth()?.readings())?;
+    world.link.throttle(8_000);
     let mut dice = Dice::new(SEED);
     let begin = world.link.connections();
     while world.link.connections() < begin + OUTAGES {
@@ -225,16 +223,19 @@ fn outages() -> anyhow::Result<()> {
         world.link.restore();
         // Less than an acknowledgement takes to come: what was sent is to be sent again.
         let bytes = dice.below(400) as u64;
-        wait::until_true(
-            "the vehicle is back and sends",
-            tests::fleet::PATIENCE,
-            || {
-                let link = &world.link;
-                Ok(link.connections() > before.0 && link.bytes_up() > before.1 + bytes)
-            },
-        )?;
+        wait::until_true("the vehicle is back and sends", PATIENCE, || {
+            let link = &world.link;
+            Ok(link.connections() > before.0 && link.bytes_up() > before.1 + bytes)
+        })?;
         world.link.cut();
     }
+    // The last outage, too, hit the drain of what was there before the first.
+    let stored = world.stored("truck-001")?;
+    anyhow::ensure!(
+        stored < backlog,
+        "{stored} of {backlog} are there: the drain was over before the last outage"
+    );
+    world.link.throttle(0);
     world.link.restore();
     world.stop_and_verify()?;
     let account = world.judge()?;
@@ -264,7 +265,7 @@ fn forgetful(peers: &Peers) -> anyhow::Result<()> {
         world.centre.kill_9()?;
         let before = world.link.bytes_up();
         world.wait_for_some_truth(300)?;
-        wait::until_true("the broker takes frames", tests::fleet::PATIENCE, || {
+        wait::until_true("the broker takes frames", PATIENCE, || {
             Ok(world.link.bytes_up() > before + 500)
         })?;
         let broker = world.broker.as_mut().unwrap();
@@ -312,9 +313,7 @@ fn two_centres(peers: &Peers) -> anyhow::Result<()> {
     let heard = || -> anyhow::Result<i64> {
         Store::at(staging.place())?.number("SELECT count(*) FROM readings")
     };
-    wait::until_true("the staging centre hears", tests::fleet::PATIENCE, || {
-        Ok(heard()? > 200)
-    })?;
+    wait::until_true("the staging centre hears", PATIENCE, || Ok(heard()? > 200))?;
     // What the broker kept for the true one is gone as well.
     let broker = world.broker.as_mut().unwrap();
     broker.kill_9()?;

@@ -16,6 +16,7 @@ mod chaos;
 mod clones;
 mod database;
 mod demo;
+mod mishaps;
 mod needs;
 mod no_loss;
 mod quiet;

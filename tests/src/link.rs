@@ -17,6 +17,9 @@ pub fn free_port() -> std::io::Result<u16> {
         .port())
 }
 
+/// The longest piece that a throttled link carries at once, bytes.
+const THROTTLED_LEN: usize = 256;
+
 /// A TCP relay on loopback.
 #[derive(Debug)]
 pub struct Link {
@@ -185,10 +188,19 @@ fn copy(
     muted: Option<&AtomicBool>,
 ) {
     let mut buffer = vec![0; 2 * 1024];
-    while let Ok(len) = from.read(&mut buffer) {
-        let Some(bytes) = buffer.get(..len).filter(|bytes| !bytes.is_empty()) else {
+    loop {
+        // A slow link carries small pieces, so that little passes before the first wait.
+        let most = match bytes_per_s.load(Ordering::Relaxed) {
+            0 => buffer.len(),
+            _ => THROTTLED_LEN,
+        };
+        let Some(room) = buffer.get_mut(..most) else {
             break;
         };
+        let Ok(len @ 1..) = from.read(room) else {
+            break;
+        };
+        let bytes = room.get(..len).unwrap_or_default();
         let is_muted = muted.is_some_and(|muted| muted.load(Ordering::SeqCst));
         if !is_muted && to.write_all(bytes).is_err() {
             break;

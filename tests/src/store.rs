@@ -164,6 +164,27 @@ impl Store {
         }
     }
 
+    /// All rows of a query that gives three numbers each.
+    ///
+    /// # Errors
+    /// When the query fails or gives something else.
+    pub fn numbers(&self, sql: &str) -> anyhow::Result<Vec<[i64; 3]>> {
+        match &self.0 {
+            Reader::Sqlite(connection) => {
+                let mut query = connection.prepare(sql)?;
+                let rows =
+                    query.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            }
+            Reader::Postgres(client) => {
+                let rows = client.borrow_mut().query(sql, &[])?;
+                rows.iter()
+                    .map(|row| Ok([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?]))
+                    .collect()
+            }
+        }
+    }
+
     /// Changes something behind the centre's back; only a PostgreSQL database is opened for that.
     ///
     /// # Errors
