@@ -133,9 +133,10 @@ impl<S: Sink> Committer<S> {
         })
     }
 
-    /// Asks the devices whose gaps do not close.
+    /// Asks the devices whose gaps do not close, and paces those that fill theirs.
     pub(crate) fn watch_gaps(&mut self, mono_ms: u64) {
         self.core.watch_gaps(mono_ms);
+        self.core.pace(mono_ms);
     }
 
     /// Whether rows wait for their UTC.

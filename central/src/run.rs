@@ -254,6 +254,7 @@ fn core_config(config: &Config, central_id: u64, run: u64) -> CoreConfig {
         ack_period_ms: config.ingest.ack_period_ms.into(),
         keep_sealed_bytes: config.database.keep_sealed_bytes,
         gap_ms: u64::from(config.ingest.gap_s) * 1_000,
+        backlog_bytes_per_s: config.ingest.backlog_bytes_per_s,
     }
 }
 

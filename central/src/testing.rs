@@ -7,7 +7,7 @@ use firmware_shared::catalogue::{Catalogue, Details, SensorDetail, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::{
     Ack, AckEntry, Anchors, Birth, Losses, MESSAGE_LEN_MAX, Message, MessageKind, Nack, OpenEpoch,
-    OpenLane, Opening,
+    OpenLane, Opening, Pacing,
 };
 use firmware_shared::reading::{Kind, Reading, Score, Value};
 use firmware_shared::time::{BootId, ClockSource, TimeAnchor};
@@ -21,6 +21,7 @@ use crate::sqlite::Sqlite;
 pub(crate) const PREFIX: &str = "fleet/v1";
 pub(crate) const ACK_PERIOD_MS: u64 = 1_000;
 pub(crate) const GAP_MS: u64 = 60_000;
+pub(crate) const BACKLOG_BYTES_PER_S: u32 = 9_000;
 
 pub(crate) fn device() -> DeviceId {
     "truck-001".parse().unwrap()
@@ -252,6 +253,8 @@ pub(crate) struct Desk {
     pub(crate) committer: Committer<Sqlite>,
     pub(crate) now_ms: i64,
     pub(crate) mono_ms: u64,
+    /// What the device was told about its backlog.
+    pub(crate) paced: Vec<Pacing>,
     delivered: u64,
 }
 
@@ -264,6 +267,7 @@ impl Desk {
             committer,
             now_ms: 1_700_000_000_000,
             mono_ms: 0,
+            paced: Vec::new(),
             delivered: 0,
         }
     }
@@ -275,6 +279,7 @@ impl Desk {
             committer,
             now_ms,
             mono_ms,
+            paced,
             delivered,
         } = self;
         drop(committer);
@@ -284,6 +289,7 @@ impl Desk {
             committer,
             now_ms,
             mono_ms,
+            paced,
             delivered,
         }
     }
@@ -351,11 +357,13 @@ impl Desk {
                 continue;
             }
             assert_eq!(answer.topic, topic_of(&device(), Leaf::Ack));
-            heard.push(if answer.payload[1] == MessageKind::Ack as u8 {
-                Heard::Ack(Ack::decode(&answer.payload).unwrap())
+            if answer.payload[1] == MessageKind::Pacing as u8 {
+                self.paced.push(Pacing::decode(&answer.payload).unwrap());
+            } else if answer.payload[1] == MessageKind::Ack as u8 {
+                heard.push(Heard::Ack(Ack::decode(&answer.payload).unwrap()));
             } else {
-                Heard::Nack(Nack::decode(&answer.payload).unwrap())
-            });
+                heard.push(Heard::Nack(Nack::decode(&answer.payload).unwrap()));
+            }
         }
         (heard, alarms)
     }
@@ -419,6 +427,7 @@ pub(crate) fn open(folder: &std::path::Path, run: u64) -> Committer<Sqlite> {
         ack_period_ms: ACK_PERIOD_MS,
         keep_sealed_bytes: false,
         gap_ms: GAP_MS,
+        backlog_bytes_per_s: BACKLOG_BYTES_PER_S,
     };
     let mut committer = Committer::new(config, sink);
     committer.resume(1).unwrap();

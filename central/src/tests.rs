@@ -36,6 +36,7 @@ fn config(folder: &Path, broker: Broker) -> Config {
             commit_ms_max: 20,
             ack_period_ms: 100,
             gap_s: 600,
+            backlog_bytes_per_s: 0,
             buckets: Buckets::ALL,
         },
     }

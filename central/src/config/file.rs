@@ -90,6 +90,7 @@ struct IngestTable {
     commit_ms_max: u32,
     ack_period_ms: u32,
     gap_s: u32,
+    backlog_bytes_per_s: u32,
     buckets: String,
 }
 
@@ -102,6 +103,8 @@ impl Default for IngestTable {
             ack_period_ms: 1_000,
             // Longer than a device takes to send again by itself, resend timers included.
             gap_s: 600,
+            // The broker's own back-pressure does for most.
+            backlog_bytes_per_s: 0,
             buckets: Buckets::ALL.to_string(),
         }
     }
@@ -173,6 +176,7 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
             commit_ms_max: config.ingest.commit_ms_max,
             ack_period_ms: config.ingest.ack_period_ms,
             gap_s: config.ingest.gap_s,
+            backlog_bytes_per_s: config.ingest.backlog_bytes_per_s,
             buckets: config.ingest.buckets.to_string(),
         },
     })
@@ -430,6 +434,7 @@ impl Check<'_> {
             commit_ms_max: table.commit_ms_max,
             ack_period_ms: table.ack_period_ms,
             gap_s: table.gap_s,
+            backlog_bytes_per_s: table.backlog_bytes_per_s,
             buckets,
         })
     }

@@ -136,6 +136,8 @@ pub(crate) struct Ingest {
     pub(crate) ack_period_ms: u32,
     /// A gap that has not moved for so many seconds makes the centre ask the device; 0: never.
     pub(crate) gap_s: u32,
+    /// What all vehicles of this process may send of their backlogs together; 0: no limit.
+    pub(crate) backlog_bytes_per_s: u32,
     /// The buckets that this process serves; others serve the rest.
     pub(crate) buckets: Buckets,
 }

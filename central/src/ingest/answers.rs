@@ -9,11 +9,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use firmware_shared::alert::Alert;
 use firmware_shared::id::{DeviceId, Epoch, StreamId};
 use firmware_shared::message::{
-    ACK_ENTRIES_MAX, ACK_RANGES_MAX, Ack, AckEntry, MESSAGE_LEN_MAX, Message, Nack,
+    ACK_ENTRIES_MAX, ACK_RANGES_MAX, Ack, AckEntry, MESSAGE_LEN_MAX, Message, Nack, Pacing,
 };
 use firmware_shared::topic::{Leaf, topic};
 
 use super::memory::Memory;
+use super::pacing;
 use super::sink::{Sink, SinkError, StreamKey};
 
 /// Devices whose last acknowledgement is remembered; above, those with nothing due are dropped.
@@ -45,6 +46,11 @@ enum Said {
     },
     /// A run that the device does not know, so that it says its birth.
     Ask(DeviceId),
+    /// How fast the backlog may come, bytes a second.
+    Pace {
+        device: DeviceId,
+        share: u32,
+    },
     /// Something that people must know, said to them and not to a device.
     Alarm(Box<Alert>),
 }
@@ -112,6 +118,12 @@ impl Answers {
         let run = (self.run ^ self.asked).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.runs.insert(device.clone(), run);
         self.at_once.push(Said::Ask(device.clone()));
+    }
+
+    /// Tells a device how fast its backlog may come.
+    pub(super) fn pace(&mut self, device: &DeviceId, share: u32) {
+        let device = device.clone();
+        self.at_once.push(Said::Pace { device, share });
     }
 
     /// A vehicle that clashes does so with each frame; people are told once per epoch, device and run.
@@ -201,6 +213,14 @@ impl Answers {
                 }
                 Said::Ask(device) => {
                     self.acks(memory, sink, prefix, &device, None, &[], &mut answers)?;
+                }
+                Said::Pace { device, share } => {
+                    let pacing = Pacing {
+                        central_id: self.central_id,
+                        backlog_bytes_per_s: Some(share),
+                        valid_s: pacing::VALID_S,
+                    };
+                    answers.extend(self.answer(prefix, &device, &pacing));
                 }
                 Said::Alarm(alert) => {
                     answers.extend(serde_json::to_vec(&alert).ok().map(|payload| Answer {

@@ -15,6 +15,7 @@ mod gaps;
 mod health;
 mod ledger;
 mod memory;
+mod pacing;
 mod sink;
 mod status;
 #[cfg(test)]
@@ -60,6 +61,8 @@ pub(crate) struct CoreConfig {
     pub(crate) keep_sealed_bytes: bool,
     /// A gap that has not moved for so long makes the centre ask; 0: never.
     pub(crate) gap_ms: u64,
+    /// What all devices together may send of their backlogs; 0: no limit.
+    pub(crate) backlog_bytes_per_s: u32,
 }
 
 /// The ingest core.
@@ -70,6 +73,7 @@ pub(crate) struct Core {
     answers: Answers,
     upkeep: Upkeep,
     gaps: gaps::Gaps,
+    pacer: pacing::Pacer,
     writes: Vec<Write>,
     counts: HashMap<(String, &'static str), u64>,
 }
@@ -82,6 +86,7 @@ impl Core {
             memory: Memory::default(),
             upkeep: Upkeep::default(),
             gaps: gaps::Gaps::default(),
+            pacer: pacing::Pacer::default(),
             writes: Vec::new(),
             counts: HashMap::new(),
         }

@@ -94,6 +94,7 @@ fn rig(folder: &Path) -> (Rig, Rc<Cell<u32>>) {
         ack_period_ms: 1_000,
         keep_sealed_bytes: false,
         gap_ms: GAP_MS,
+        backlog_bytes_per_s: 0,
     };
     let (inbox_in, inbox) = bounded(100);
     let (acked_in, acked) = watch::channel(Place::default());

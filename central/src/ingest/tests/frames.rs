@@ -453,6 +453,7 @@ fn sealed_bytes_are_kept_where_the_configuration_says_so() {
         ack_period_ms: 1,
         keep_sealed_bytes: true,
         gap_ms: GAP_MS,
+        backlog_bytes_per_s: 0,
     };
     let mut committer = crate::committer::Committer::new(config, sink);
     let payload = frame(stream(1, T), 0, 4);

@@ -361,3 +361,29 @@ fn a_gap_that_does_not_close_makes_the_device_say_its_birth_and_a_moving_one_doe
     desk.give(Leaf::Telemetry, &frame(s, 30, 1));
     assert_eq!(desk.counter("gap_requests"), 1);
 }
+
+#[test]
+fn a_device_that_fills_gaps_is_told_how_fast_it_may_and_no_other() {
+    let mut desk = Desk::new();
+    let s = stream(1, T);
+    desk.give(Leaf::Telemetry, &frame(s, 0, 10));
+    desk.pass(1_000);
+    desk.hear();
+    assert!(desk.paced.is_empty(), "nothing is missing");
+    desk.give(Leaf::Telemetry, &frame(s, 30, 10));
+    desk.pass(1_000);
+    desk.hear_at_once();
+    let [told] = desk.paced.as_slice() else {
+        panic!("{:?}", desk.paced);
+    };
+    assert_eq!(told.backlog_bytes_per_s, Some(BACKLOG_BYTES_PER_S));
+    assert_eq!(told.central_id, desk.committer.sink().central_id());
+    assert!(told.valid_s > 30);
+    desk.pass(30_000);
+    desk.hear_at_once();
+    assert_eq!(desk.paced.len(), 2, "before the first word is over");
+    desk.give(Leaf::Telemetry, &frame(s, 10, 20));
+    desk.pass(120_000);
+    desk.hear_at_once();
+    assert_eq!(desk.paced.len(), 2, "the gap is filled");
+}
