@@ -1,26 +1,26 @@
 //! Alerts: the driver at once, the fleet desk before the backlog.
 
 use libtest_mimic::Trial;
-use tests::fleet::PATIENCE;
+use tests::fleet::{CentreSetup, PATIENCE};
 use tests::wait;
 
-use crate::needs;
-use crate::world::{World, runaway, setup};
+use crate::needs::{self, Peers};
+use crate::world::{SPEED_X, World, runaway, setup};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        needs::nothing(
-            "alerts::the_driver_is_told_without_an_uplink",
-            driver_is_told,
-        ),
-        needs::nothing("alerts::an_alert_overtakes_the_backlog", alert_overtakes),
-    ]
+    let told = needs::nothing(
+        "alerts::the_driver_is_told_without_an_uplink",
+        driver_is_told,
+    );
+    let overtaking = needs::each_broker("alerts::an_alert_overtakes_the_backlog", alert_overtakes);
+    std::iter::once(told).chain(overtaking).collect()
 }
 
-fn world_with_runaway() -> anyhow::Result<World> {
+fn world_with_runaway(peers: &Peers, speed_x: u32) -> anyhow::Result<World> {
     let mut setup = setup(1);
+    setup.speed_x = speed_x;
     setup.sensors[0] = runaway("load", 0x48, 60);
-    let mut world = World::new(&[setup])?;
+    let mut world = World::over(peers, &[setup], "", CentreSetup::default())?;
     world.start()?;
     world.wait_for_rows("truck-001", 10)?;
     world.link.cut();
@@ -40,7 +40,7 @@ fn open_alert(world: &World) -> anyhow::Result<Option<serde_json::Value>> {
 }
 
 fn driver_is_told() -> anyhow::Result<()> {
-    let world = world_with_runaway()?;
+    let world = world_with_runaway(&Peers::default(), SPEED_X)?;
     let alert = wait::until("the driver is told", PATIENCE, || open_alert(&world))?;
     anyhow::ensure!(alert["severity"] == "critical", "{alert}");
     let text = alert["text"].as_str().unwrap_or_default();
@@ -62,8 +62,9 @@ fn driver_is_told() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn alert_overtakes() -> anyhow::Result<()> {
-    let mut world = world_with_runaway()?;
+fn alert_overtakes(peers: &Peers) -> anyhow::Result<()> {
+    // The backlog is to be there in a few seconds.
+    let mut world = world_with_runaway(peers, 4 * SPEED_X)?;
     wait::until("the driver is told", PATIENCE, || open_alert(&world))?;
     crate::world::wait_for_truth(&mut world.vehicles[0], 2000)?;
     world.link.throttle(4 * 1024);

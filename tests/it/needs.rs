@@ -47,6 +47,20 @@ pub(crate) const COMBINATIONS: [(&str, Option<Kind>, bool); 6] = [
     ("nats_and_postgresql", Some(Kind::Nats), true),
 ];
 
+/// A test over each broker, with SQLite: what a device and its centre do may not depend on it.
+pub(crate) fn each_broker(name: &str, test: fn(&Peers) -> anyhow::Result<()>) -> Vec<Trial> {
+    vec![
+        peers(name, None, false, test),
+        peers(
+            &format!("{name}_over_mosquitto"),
+            Some(Kind::Mosquitto),
+            false,
+            test,
+        ),
+        peers(&format!("{name}_over_nats"), Some(Kind::Nats), false, test),
+    ]
+}
+
 /// A test over a broker and a database.
 pub(crate) fn peers(
     name: &str,

@@ -1,19 +1,18 @@
 //! A run in which nothing is wrong says nothing is wrong.
 
 use libtest_mimic::Trial;
+use tests::fleet::CentreSetup;
 
-use crate::needs;
+use crate::needs::{self, Peers};
 use crate::world::{World, setup};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![needs::nothing(
-        "quiet::a_quiet_run_logs_no_warning",
-        quiet_run,
-    )]
+    needs::each_broker("quiet::a_quiet_run_logs_no_warning", quiet_run)
 }
 
-fn quiet_run() -> anyhow::Result<()> {
-    let mut world = World::new(&[setup(1), setup(2)])?;
+fn quiet_run(peers: &Peers) -> anyhow::Result<()> {
+    let setups = [setup(1), setup(2)];
+    let mut world = World::over(peers, &setups, "", CentreSetup::default())?;
     world.start()?;
     world.wait_for_rows("truck-001", 300)?;
     world.wait_for_rows("truck-002", 100)?;
