@@ -14,6 +14,7 @@
 
 mod bridge;
 mod drain;
+mod storm;
 mod vehicle;
 
 use std::collections::BTreeMap;
@@ -39,11 +40,12 @@ fn main() {
         return;
     }
     let mut report = Report::new();
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("bridge", bridge::outage),
         ("drain", drain::into_both),
         ("idle", vehicle::idle),
         ("wire", vehicle::wire),
+        ("storm", storm::reconnect),
         ("backlog", vehicle::backlog),
     ];
     let wanted = std::env::var("FLEET_BENCH_PARTS").unwrap_or_default();

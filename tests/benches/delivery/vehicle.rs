@@ -1,6 +1,7 @@
 //! One vehicle: alerts and live data on an idle link and behind a backlog, bytes on the wire, memory.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use super::{Report, central, gateway, percentile};
 const DEVICE: &str = "truck-001";
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALERTS: usize = 200;
+/// Readings of a day, four a second.
+const DAY_READINGS: u64 = 345_600;
 const BACKLOG_DEFAULT: usize = 2_000_000;
 /// Virtual seconds per second while the backlog is made.
 const HASTE_X: u32 = 2_000;
@@ -40,16 +43,26 @@ fn setup(speed_x: u32, sensors: Vec<Sensor>) -> Setup {
     }
 }
 
-/// A sensor whose limit is crossed up and down about once in four seconds, so that every two seconds one alert is raised or cleared.
-fn restless() -> Sensor {
-    Sensor {
-        chip: "kind = \"tmp117\"\naddress = 72\nbase_deg_c = 4.0\namplitude_deg_c = 3.0\n\
-               period_s = 4\nnoise_lsb_rms = 0.0\n"
-            .to_owned(),
-        sensor: "name = \"load\"\ndriver = \"tmp117\"\naddress = 72\nrole = \"load\"\n\
-                 period_ms = 500\nlimit_high_deg_c = 5.0\nlimit_hysteresis_deg_c = 0.1\nseverity = \"critical\"\n"
-            .to_owned(),
-    }
+/// Sensors whose limits are crossed up and down about once in four seconds: together they raise or clear two alerts a
+/// second.
+fn restless() -> Vec<Sensor> {
+    let one = |address: u8| Sensor {
+        chip: format!(
+            "kind = \"tmp117\"\naddress = {address}\nbase_deg_c = 4.0\namplitude_deg_c = 3.0\n\
+             period_s = 4\nnoise_lsb_rms = 0.0\n"
+        ),
+        sensor: format!(
+            "name = \"load {address}\"\ndriver = \"tmp117\"\naddress = {address}\nrole = \"load\"\n\
+             period_ms = 500\nlimit_high_deg_c = 5.0\nlimit_hysteresis_deg_c = 0.1\nseverity = \"critical\"\n"
+        ),
+    };
+    (72..76).map(one).collect()
+}
+
+/// Thermometers that are read once a second.
+fn calm() -> Vec<Sensor> {
+    let one = |address: u8| thermometer(&format!("t{address}"), address, "", "");
+    (72..76).map(one).collect()
 }
 
 fn route() -> Sensor {
@@ -100,15 +113,10 @@ pub(super) fn idle(report: &mut Report) -> anyhow::Result<()> {
     centre.start()?;
     let desk = Desk::start(centre.port())?;
     let place = folder.path().join(DEVICE);
-    let mut vehicle = Vehicle::new(
-        gateway(),
-        &place,
-        centre.port(),
-        &setup(1, vec![restless()]),
-    )?;
+    let mut vehicle = Vehicle::new(gateway(), &place, centre.port(), &setup(1, restless()))?;
     vehicle.start()?;
     let mut ages = Vec::new();
-    while ages.len() < 50 {
+    while ages.len() <= ALERTS {
         ages.push(
             desk.ages_ms
                 .recv_timeout(PATIENCE)
@@ -122,7 +130,8 @@ pub(super) fn idle(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes on the wire at nine readings a second (four thermometers twice, a position once), acknowledgements and MQTT included, connecting excluded.
+/// Bytes on the wire at ten readings a second (four thermometers twice, another and a position once), acknowledgements
+/// and MQTT included, connecting excluded.
 pub(super) fn wire(report: &mut Report) -> anyhow::Result<()> {
     for (key, seal) in [
         ("wire_bytes_per_reading", ""),
@@ -135,15 +144,16 @@ pub(super) fn wire(report: &mut Report) -> anyhow::Result<()> {
         let mut centre = Centre::embedded(central(), &folder.path().join("centre"))?;
         centre.start()?;
         let link = Link::to(centre.port())?;
-        let mut sensors: Vec<Sensor> = [0x48, 0x49, 0x4a, 0x4b]
-            .into_iter()
-            .map(|address| thermometer(&format!("t{address}"), address, "", ""))
-            .collect();
+        let mut sensors = calm();
         for sensor in &mut sensors {
             // The shortest period of a sensor.
             sensor.sensor = sensor.sensor.replace("period_ms = 1000", "period_ms = 500");
         }
-        sensors.push(route());
+        let mut fifth = thermometer("t24", 0x18, "", "");
+        for text in [&mut fifth.chip, &mut fifth.sensor] {
+            *text = text.replace("tmp117", "mcp9808");
+        }
+        sensors.extend([fifth, route()]);
         let mut setup = setup(1, sensors);
         setup.more = seal.to_owned();
         let mut vehicle =
@@ -165,32 +175,11 @@ pub(super) fn wire(report: &mut Report) -> anyhow::Result<()> {
 
 /// A backlog made in haste with the link down, then drained over a slow link while alerts and positions come.
 pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
-    let wanted =
-        std::env::var("FLEET_BENCH_READINGS").map_or(Ok(BACKLOG_DEFAULT), |text| text.parse())?;
     let folder = tempfile::tempdir()?;
+    let place = folder.path().join(DEVICE);
+    let made = outage(&place, report)?;
     let mut centre = Centre::embedded(central(), &folder.path().join("centre"))?;
     centre.start()?;
-    let place = folder.path().join(DEVICE);
-    let many: Vec<Sensor> = [0x48, 0x49, 0x4a, 0x4b]
-        .into_iter()
-        .map(|address| thermometer(&format!("t{address}"), address, "", ""))
-        .collect();
-    // Nobody listens there.
-    let nowhere = tests::link::free_port()?;
-    let mut maker = Vehicle::new(gateway(), &place, nowhere, &setup(HASTE_X, many))?;
-    maker.start()?;
-    let truth = place.join("truth.jsonl");
-    wait::until_true("the backlog is made", PATIENCE * 15, || {
-        maker.process()?.assert_running()?;
-        // A line is some 60 bytes.
-        Ok(std::fs::metadata(&truth).map_or(0, |file| file.len()) >= wanted as u64 * 60)
-    })?;
-    maker.process()?.terminate(PATIENCE)?;
-    maker.note_memory();
-    let made = maker.truth()?.readings();
-    report.insert("backlog_readings".to_owned(), made as f64);
-    std::fs::remove_file(&truth)?;
-
     let link = Bottleneck::to(
         centre.port(),
         Quality {
@@ -200,15 +189,64 @@ pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
         },
     )?;
     let desk = Desk::start(centre.port())?;
-    let sensors = vec![restless(), route()];
+    let mut sensors = restless();
+    sensors.push(route());
     let mut vehicle = Vehicle::new(gateway(), &place, link.port(), &setup(1, sensors))?;
     vehicle.start()?;
+    drain(&centre, &desk, made, report)?;
+    vehicle.note_memory();
+    let rss_mb = vehicle.vm_hwm_bytes() as f64 / 1e6;
+    report.insert("rss_mb_drain".to_owned(), rss_mb);
+    let most = report.entry("rss_mb_max".to_owned()).or_default();
+    *most = most.max(rss_mb);
+    Ok(())
+}
+
+/// Days without a link in simulated time; how many readings were taken.
+fn outage(place: &Path, report: &mut Report) -> anyhow::Result<usize> {
+    let wanted =
+        std::env::var("FLEET_BENCH_READINGS").map_or(Ok(BACKLOG_DEFAULT), |text| text.parse())?;
+    // Nobody listens there.
+    let nowhere = tests::link::free_port()?;
+    let mut vehicle = Vehicle::new(gateway(), place, nowhere, &setup(HASTE_X, calm()))?;
+    vehicle.start()?;
+    let truth = place.join("truth.jsonl");
+    let begin = wait::now();
+    let stages = [
+        ("rss_mb_outage_1h", DAY_READINGS / 24),
+        ("rss_mb_outage_24h", DAY_READINGS),
+        ("rss_mb_max", wanted as u64),
+    ];
+    for (key, readings) in stages {
+        wait::until_true("the backlog is made", PATIENCE * 15, || {
+            vehicle.process()?.assert_running()?;
+            // A line is some 60 bytes.
+            Ok(std::fs::metadata(&truth).map_or(0, |file| file.len()) >= readings * 60)
+        })?;
+        vehicle.note_memory();
+        report.insert(key.to_owned(), vehicle.vm_hwm_bytes() as f64 / 1e6);
+    }
+    vehicle.process()?.terminate(PATIENCE)?;
+    let made = vehicle.truth()?.readings();
+    report.insert("backlog_readings".to_owned(), made as f64);
+    report.insert("backlog_made_s".to_owned(), begin.elapsed().as_secs_f64());
+    std::fs::remove_file(&truth)?;
+    Ok(made)
+}
+
+/// Listens until enough alerts have come; the backlog must outlast them.
+fn drain(centre: &Centre, desk: &Desk, made: usize, report: &mut Report) -> anyhow::Result<()> {
     let (mut ages, mut live) = (Vec::new(), Vec::new());
     let begin = wait::now();
     let newest = "SELECT max(boottime_ms) FROM readings WHERE kind = 'position'";
-    let left = "SELECT count(*) FROM readings WHERE lane = 'telemetry'";
-    let (mut rows, mut seconds) = (0, 0.0);
-    while ages.len() < ALERTS && begin.elapsed() < PATIENCE * 8 {
+    let stored = "SELECT coalesce(sum(count), 0) FROM batches";
+    let mut rows = 0;
+    while ages.len() < ALERTS {
+        anyhow::ensure!(
+            begin.elapsed() < PATIENCE * 8,
+            "{} alerts came in time",
+            ages.len()
+        );
         if let Ok(age) = desk.ages_ms.recv_timeout(Duration::from_millis(500)) {
             ages.push(age);
         }
@@ -216,28 +254,20 @@ pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
         if let Ok(stamp) = store.number(newest) {
             live.push(boottime_ms().saturating_sub(stamp.unsigned_abs()) as f64);
         }
-        rows = store.number(left)?;
-        seconds = begin.elapsed().as_secs_f64();
+        rows = store.number(stored)?;
         anyhow::ensure!(
             rows < made as i64,
             "the backlog is drained before the alerts have come"
         );
     }
-    vehicle.note_memory();
-    anyhow::ensure!(
-        ages.len() > 1 && !live.is_empty(),
-        "{} alerts came",
-        ages.len()
-    );
+    let seconds = begin.elapsed().as_secs_f64();
     report.insert("alerts_behind_backlog".to_owned(), ages.len() as f64);
-    report.insert(
-        "alert_latency_ms_p50_backlog".to_owned(),
-        percentile(&mut ages, 50),
-    );
-    report.insert(
-        "alert_latency_ms_p99_backlog".to_owned(),
-        percentile(&mut ages, 99),
-    );
+    for (key, percent) in [
+        ("alert_latency_ms_p50_backlog", 50),
+        ("alert_latency_ms_p99_backlog", 99),
+    ] {
+        report.insert(key.to_owned(), percentile(&mut ages, percent));
+    }
     report.insert(
         "live_age_ms_p99_drain".to_owned(),
         percentile(&mut live, 99),
@@ -246,7 +276,5 @@ pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
         "drain_readings_per_s_32kB".to_owned(),
         rows as f64 / seconds,
     );
-    let rss = maker.vm_hwm_bytes().max(vehicle.vm_hwm_bytes());
-    report.insert("rss_mb_max".to_owned(), rss as f64 / 1e6);
     Ok(())
 }
