@@ -97,6 +97,10 @@ pub(crate) fn small(number: usize) -> Setup {
     let mut setup = setup(number);
     setup.sensors.truncate(2);
     setup.speed_x = SPEED_X;
+    // The world is five times as fast, and so is the patience with a centre that may have lost a frame.
+    setup
+        .broker
+        .push_str("resend_ms_min = 6000\nresend_ms_max = 20000\n");
     setup
 }
 

@@ -185,7 +185,8 @@ impl Centre {
     pub fn wait_for_drain(&self, vehicle: &Vehicle) -> anyhow::Result<()> {
         wait::until_true(
             &format!("the spool of {} drains", vehicle.device()),
-            PATIENCE,
+            // A frame that got lost twice waits 90 s by default.
+            PATIENCE * 3,
             || {
                 let status = vehicle.status()?;
                 status.map_or(Ok(false), |status| is_drained(&status))
