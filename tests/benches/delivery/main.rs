@@ -19,12 +19,21 @@ mod vehicle;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tests::bottleneck::Quality;
 use tests::process::Program;
 
 /// Figures by their key.
 type Report = BTreeMap<String, f64>;
 type Part = fn(&mut Report) -> anyhow::Result<()>;
+
+/// The slow link: both directions, both connections of a gateway in one queue.
+const SLOW: Quality = Quality {
+    bytes_per_s: 32_000,
+    round_trip: Duration::from_millis(200),
+    fifo_bytes: 64_000,
+};
 
 fn gateway() -> Program {
     Program::new(env!("CARGO_BIN_EXE_it-gateway"))

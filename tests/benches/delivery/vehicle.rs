@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
-use tests::bottleneck::{Bottleneck, Quality};
+use tests::bottleneck::Bottleneck;
 use tests::fleet::{Centre, Sensor, Setup, Vehicle, receiver, thermometer};
 use tests::link::Link;
 use tests::store::Store;
@@ -180,14 +180,7 @@ pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
     let made = outage(&place, report)?;
     let mut centre = Centre::embedded(central(), &folder.path().join("centre"))?;
     centre.start()?;
-    let link = Bottleneck::to(
-        centre.port(),
-        Quality {
-            bytes_per_s: 32_000,
-            round_trip: Duration::from_millis(200),
-            fifo_bytes: 64_000,
-        },
-    )?;
+    let link = Bottleneck::to(centre.port(), super::SLOW)?;
     let desk = Desk::start(centre.port())?;
     let mut sensors = restless();
     sensors.push(route());
