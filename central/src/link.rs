@@ -7,14 +7,14 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::committer::{Delivery, Place};
 use crate::ingest::Answer;
-use crate::mqtt::{self, LinkConfig, LinkError, Listener, Voice};
+use crate::mqtt::{self, LinkConfig, LinkError, Listener, Taken, Voice};
 
 const RETRY_MS_MIN: u64 = 100;
 const RETRY_MS_MAX: u64 = 2_000;
@@ -48,11 +48,15 @@ impl Listener for Intake<'_> {
         tracing::info!("subscribed");
     }
 
-    fn publish(&mut self, delivery: Delivery) -> bool {
+    fn publish(&mut self, delivery: Delivery) -> Taken {
         match self.inbox.borrow().as_ref() {
-            Some(inbox) => inbox.try_send(delivery).is_ok(),
+            Some(inbox) => match inbox.try_send(delivery) {
+                Ok(()) => Taken::Yes,
+                Err(TrySendError::Full(kept)) => Taken::Later(kept),
+                Err(TrySendError::Disconnected(_)) => Taken::Over,
+            },
             // Stopping: the broker keeps it.
-            None => true,
+            None => Taken::Yes,
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Promises: a fresh client for each connection, because a used one drops or repeats what it should not;
 //! publishes are acknowledged to the broker in the order in which they came, and only on the word of the
-//! caller; a subscription that the broker refuses ends the connection. Never: `$share`, a packet beyond
-//! the limits, an acknowledgement of another connection's publish.
+//! caller; a subscription that the broker refuses ends the connection; while the caller has no room, nothing more is
+//! read from the broker. Never: `$share`, a packet beyond the limits, an acknowledgement of another connection's
+//! publish, an end because publishes come fast: the broker would send all of them again.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,6 +32,8 @@ const CONNECT_TIMEOUT_S: u64 = 5;
 const SELF_TEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many keep-alives are enough for whatever the broker kept.
 const SELF_TEST_PINGS_MAX: u32 = 20;
+/// How long to wait before a publish is offered again to a caller without room.
+const ROOM_RETRY: Duration = Duration::from_millis(2);
 /// Requests on their way into the client; the client is drained all the time.
 const REQUESTS_MAX: usize = 64;
 
@@ -69,8 +72,8 @@ pub(crate) enum LinkError {
     Subscription(String),
     #[error("cannot read the password: {0}")]
     Password(#[from] std::io::Error),
-    #[error("publishes come faster than they can be stored")]
-    Overloaded,
+    #[error("nobody hears what comes any more")]
+    Unheard,
     #[error("the broker grants the subscriptions and does not deliver what is published on {0}")]
     SelfTest(String),
     #[error("cannot use {file}: {why}")]
@@ -81,8 +84,19 @@ pub(crate) enum LinkError {
 pub(crate) trait Listener {
     /// All filters are subscribed.
     fn subscribed(&mut self);
-    /// A publish; `false` when there is no room, which ends the connection.
-    fn publish(&mut self, delivery: Delivery) -> bool;
+    /// A publish.
+    fn publish(&mut self, delivery: Delivery) -> Taken;
+}
+
+/// What becomes of a publish.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// The caller has it.
+    Yes,
+    /// There is no room; it is to be offered again.
+    Later(Delivery),
+    /// Nobody hears it any more, which ends the connection.
+    Over,
 }
 
 /// What the caller has to say while the connection lasts.
@@ -202,7 +216,9 @@ impl Ear<'_> {
                         listener.subscribed();
                     }
                 }
-                Event::Incoming(Packet::Publish(publish)) => self.publish(publish, listener)?,
+                Event::Incoming(Packet::Publish(publish)) => {
+                    self.publish(publish, listener).await?;
+                }
                 Event::Outgoing(rumqttc::Outgoing::PingReq) => self.watch_self_test()?,
                 Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
                 _ => {}
@@ -235,7 +251,11 @@ impl Ear<'_> {
         }
     }
 
-    fn publish(&mut self, publish: Publish, listener: &mut dyn Listener) -> Result<(), LinkError> {
+    async fn publish(
+        &mut self,
+        publish: Publish,
+        listener: &mut dyn Listener,
+    ) -> Result<(), LinkError> {
         let wants_ack = publish.qos != QoS::AtMostOnce && self.config.is_persistent;
         if let Some(test) = &self.config.self_test
             && publish.topic.rsplit('/').nth(1) == Some(SELF)
@@ -258,7 +278,7 @@ impl Ear<'_> {
                 .borrow_mut()
                 .push_back((self.index, publish.pkid));
         }
-        let delivery = Delivery {
+        let mut delivery = Delivery {
             place: Place {
                 connection: self.number,
                 index: self.index,
@@ -266,9 +286,15 @@ impl Ear<'_> {
             topic: publish.topic,
             payload: publish.payload.to_vec(),
         };
-        match listener.publish(delivery) {
-            true => Ok(()),
-            false => Err(LinkError::Overloaded),
+        // Nothing is read meanwhile, so that the broker waits, too. A wait beyond the keep-alive ends the connection
+        // there; what is in the caller's hands is stored all the same.
+        loop {
+            match listener.publish(delivery) {
+                Taken::Yes => return Ok(()),
+                Taken::Over => return Err(LinkError::Unheard),
+                Taken::Later(kept) => delivery = kept,
+            }
+            timeout(ROOM_RETRY, std::future::pending::<()>()).await.ok();
         }
     }
 

@@ -27,7 +27,7 @@ use crate::sqlite::Sqlite;
 use crate::writer::{Channels as WriterChannels, Writer, WriterConfig};
 
 /// Publishes between the broker and the writer: ten times a broker's usual window. A broker that sends
-/// more without an acknowledgement is disconnected and sends it again.
+/// more without an acknowledgement waits.
 const INBOX_MAX: usize = 1_024;
 /// Answers between the writer and the broker: one per device and second for a large fleet.
 const SAID_MAX: usize = 8_192;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, TrySendError, bounded};
 use firmware_shared::alert::{Alert, Severity};
 use firmware_shared::id::Lane;
 use firmware_shared::message::{Ack, Message};
@@ -15,7 +15,7 @@ use crate::broker;
 use crate::committer::Delivery;
 use crate::config::{Broker, Buckets, Config, Database, External, Ingest, Place};
 use crate::ingest::Answer;
-use crate::mqtt::{self, LinkConfig, Listener, Voice};
+use crate::mqtt::{self, LinkConfig, Listener, Taken, Voice};
 use crate::run::{End, Station, filters};
 use crate::testing::*;
 
@@ -69,15 +69,24 @@ impl Listener for Ear {
         self.0.send(Vec::new()).unwrap();
     }
 
-    fn publish(&mut self, delivery: Delivery) -> bool {
-        self.0.send(delivery.payload).is_ok()
+    fn publish(&mut self, delivery: Delivery) -> Taken {
+        match self.0.try_send(delivery.payload.clone()) {
+            Ok(()) => Taken::Yes,
+            Err(TrySendError::Full(_)) => Taken::Later(delivery),
+            Err(TrySendError::Disconnected(_)) => Taken::Over,
+        }
     }
 }
 
 impl Client {
     fn connect(reach: &External, name: &str, filter: &str) -> Self {
+        Self::with_room(reach, name, filter, 10_000)
+    }
+
+    /// One that takes so many messages before somebody hears them.
+    fn with_room(reach: &External, name: &str, filter: &str, room: usize) -> Self {
         let (say, mut said) = mpsc::channel(1_000);
-        let (ear, heard) = bounded(10_000);
+        let (ear, heard) = bounded(room);
         let config = LinkConfig {
             reach: reach.clone(),
             client_id: name.to_owned(),
@@ -144,6 +153,25 @@ impl Drop for Client {
             drop(thread.join());
         }
     }
+}
+
+#[test]
+fn who_has_no_room_holds_the_broker_up_and_hears_everything_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (station, end) = start(folder.path(), embedded());
+    let topic = format!("{PREFIX}/central/flood");
+    let slow = Client::with_room(&station.reach, "slow", &topic, 1);
+    let fast = Client::connect(&station.reach, "fast", "nothing");
+    let say = fast.say.as_ref().unwrap();
+    for number in 0..500_u32 {
+        let (topic, payload) = (topic.clone(), number.to_be_bytes().to_vec());
+        say.blocking_send(Answer { topic, payload }).unwrap();
+    }
+    for number in 0..500_u32 {
+        assert_eq!(slow.hear(), number.to_be_bytes());
+    }
+    drop((slow, fast));
+    station.stop(&end);
 }
 
 fn rows(folder: &Path) -> i64 {

@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::committer::{Delivery, Place};
 use crate::config::External;
-use crate::mqtt::{self, LinkConfig, Listener, Voice};
+use crate::mqtt::{self, LinkConfig, Listener, Taken, Voice};
 
 const RETRY_MS_MIN: u64 = 200;
 const RETRY_MS_MAX: u64 = 10_000;
@@ -70,9 +70,13 @@ impl Listener for Printer<'_> {
         tracing::info!("listening for alerts");
     }
 
-    fn publish(&mut self, delivery: Delivery) -> bool {
+    fn publish(&mut self, delivery: Delivery) -> Taken {
         self.print(&delivery);
-        !self.is_closed
+        if self.is_closed {
+            Taken::Over
+        } else {
+            Taken::Yes
+        }
     }
 }
 
