@@ -1,7 +1,8 @@
 //! Delivery in figures, and Mosquitto's bridge on the same outage in the same run.
 //!
 //! `cargo bench -p tests --bench delivery` prints each figure as it is known and writes
-//! `target/bench/delivery.json`. It takes some ten minutes; `FLEET_BENCH_READINGS` makes the backlog smaller.
+//! `target/bench/delivery.json`. It takes some ten minutes; `FLEET_BENCH_READINGS` makes the backlog smaller,
+//! `FLEET_BENCH_PARTS` (bridge, drain, idle, wire, storm, backlog, comma between) measures some of it.
 //! Real processes in their default configuration, sealing time included; the simulated chips run at the speed of
 //! the world while latencies are measured, so that a stamp is CLOCK_BOOTTIME of this machine. A part whose server is
 //! missing, or that fails, says so and leaves its keys out. Run as a test it measures nothing.
@@ -48,7 +49,13 @@ fn main() {
         println!("measures nothing unless run by cargo bench");
         return;
     }
-    let mut report = Report::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench/delivery.json");
+    let wanted = std::env::var("FLEET_BENCH_PARTS").unwrap_or_default();
+    // A part that is measured alone joins what was measured before.
+    let mut report = match std::fs::read(&path) {
+        Ok(bytes) if !wanted.is_empty() => serde_json::from_slice(&bytes).unwrap(),
+        _ => Report::new(),
+    };
     let parts: [(&str, Part); 6] = [
         ("bridge", bridge::outage),
         ("drain", drain::into_both),
@@ -57,20 +64,19 @@ fn main() {
         ("storm", storm::reconnect),
         ("backlog", vehicle::backlog),
     ];
-    let wanted = std::env::var("FLEET_BENCH_PARTS").unwrap_or_default();
     for (name, part) in parts {
         if !wanted.is_empty() && !wanted.split(',').any(|part| part == name) {
             continue;
         }
-        let before: Vec<String> = report.keys().cloned().collect();
-        if let Err(error) = part(&mut report) {
+        let mut figures = Report::new();
+        if let Err(error) = part(&mut figures) {
             println!("{name}: not measured: {error:#}");
         }
-        for (key, value) in report.iter().filter(|(key, _)| !before.contains(key)) {
-            println!("{key:<40} {value:>14.3}");
+        for (key, value) in &figures {
+            println!("{key:<50} {value:>14.3}");
         }
+        report.extend(figures);
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench/delivery.json");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, serde_json::to_string_pretty(&report).unwrap() + "\n").unwrap();
     println!("written: {}", path.display());

@@ -19,6 +19,7 @@ use super::{Report, central, gateway, percentile};
 const DEVICE: &str = "truck-001";
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALERTS: usize = 200;
+const ALERTS_IDLE: usize = 100;
 /// Readings of a day, four a second.
 const DAY_READINGS: u64 = 345_600;
 const BACKLOG_DEFAULT: usize = 2_000_000;
@@ -37,26 +38,55 @@ fn setup(speed_x: u32, sensors: Vec<Sensor>) -> Setup {
         speed_x,
         seed: 7,
         sensors,
-        broker: String::new(),
+        // The defaults of the product; the kit would be quicker.
+        broker: "backoff_ms_min = 500\n".to_owned(),
         spool: String::new(),
         more: String::new(),
     }
 }
 
-/// Sensors whose limits are crossed up and down about once in four seconds: together they raise or clear two alerts a
-/// second.
-fn restless() -> Vec<Sensor> {
-    let one = |address: u8| Sensor {
+/// Parts on each bus of the restless vehicle: kind, first address, how many.
+const PARTS: [(&str, u8, u8); 4] = [
+    ("lm75", 0x48, 8),
+    ("mcp9808", 0x18, 8),
+    ("mcp9601", 0x60, 8),
+    ("sht4x", 0x44, 3),
+];
+
+/// Sensors that are too warm and too cold once in each tooth of some 80 s. A condition is cleared a minute after it is
+/// gone and raised again once, and then hourly: many alerts in a short time take many sensors.
+fn restless(bus: &str) -> Vec<Sensor> {
+    let addresses = PARTS.into_iter().flat_map(|(kind, first, count)| {
+        (first..first + count).map(move |address| (kind, address))
+    });
+    let one = |(at, (kind, address)): (usize, (&str, u8))| Sensor {
         chip: format!(
-            "kind = \"tmp117\"\naddress = {address}\nbase_deg_c = 4.0\namplitude_deg_c = 3.0\n\
-             period_s = 4\nnoise_lsb_rms = 0.0\n"
+            "kind = \"{kind}\"\naddress = {address}\nbase_deg_c = 4.0\namplitude_deg_c = 3.0\n\
+             period_s = {}\n",
+            78 + at / 3
         ),
         sensor: format!(
-            "name = \"load {address}\"\ndriver = \"tmp117\"\naddress = {address}\nrole = \"load\"\n\
-             period_ms = 500\nlimit_high_deg_c = 5.0\nlimit_hysteresis_deg_c = 0.1\nseverity = \"critical\"\n"
+            "name = \"{bus}-{address:02x}\"\ndriver = \"{kind}\"\naddress = {address}\nrole = \"load\"\n\
+             period_ms = 1000\nlimit_high_deg_c = 6.0\nlimit_low_deg_c = 2.0\nlimit_hysteresis_deg_c = 0.1\n\
+             severity = \"critical\"\n"
         ),
     };
-    (72..76).map(one).collect()
+    addresses.enumerate().map(one).collect()
+}
+
+/// A vehicle with two buses of restless sensors, and what else is on the first bus.
+fn restless_vehicle(place: &Path, port: u16, more: Option<Sensor>) -> anyhow::Result<Vehicle> {
+    let mut scenario = "speed_x = 1\nseed = 8\ntruth_file = \"truth-2.jsonl\"\n".to_owned();
+    let mut second = "[[bus]]\nname = \"second\"\npath = \"sim:second.toml\"\n".to_owned();
+    for sensor in restless("b") {
+        scenario += &format!("\n[[chip]]\n{}", sensor.chip);
+        second += &format!("\n[[bus.sensor]]\n{}", sensor.sensor);
+    }
+    let mut setup = setup(1, restless("a").into_iter().chain(more).collect());
+    setup.more = second;
+    let vehicle = Vehicle::new(gateway(), place, port, &setup)?;
+    std::fs::write(place.join("second.toml"), scenario)?;
+    Ok(vehicle)
 }
 
 /// Thermometers that are read once a second.
@@ -89,7 +119,7 @@ impl Desk {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let alert: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-                let is_limit = alert["kind"] == "limit_high";
+                let is_limit = alert["kind"] == "limit_high" || alert["kind"] == "limit_low";
                 if let (Some(at), true) = (alert["boottime_ms"].as_u64(), is_limit) {
                     sender.send(boottime_ms().saturating_sub(at) as f64).ok();
                 }
@@ -113,10 +143,10 @@ pub(super) fn idle(report: &mut Report) -> anyhow::Result<()> {
     centre.start()?;
     let desk = Desk::start(centre.port())?;
     let place = folder.path().join(DEVICE);
-    let mut vehicle = Vehicle::new(gateway(), &place, centre.port(), &setup(1, restless()))?;
+    let mut vehicle = restless_vehicle(&place, centre.port(), None)?;
     vehicle.start()?;
     let mut ages = Vec::new();
-    while ages.len() <= ALERTS {
+    while ages.len() <= ALERTS_IDLE {
         ages.push(
             desk.ages_ms
                 .recv_timeout(PATIENCE)
@@ -182,9 +212,7 @@ pub(super) fn backlog(report: &mut Report) -> anyhow::Result<()> {
     centre.start()?;
     let link = Bottleneck::to(centre.port(), super::SLOW)?;
     let desk = Desk::start(centre.port())?;
-    let mut sensors = restless();
-    sensors.push(route());
-    let mut vehicle = Vehicle::new(gateway(), &place, link.port(), &setup(1, sensors))?;
+    let mut vehicle = restless_vehicle(&place, link.port(), Some(route()))?;
     vehicle.start()?;
     drain(&centre, &desk, made, report)?;
     vehicle.note_memory();
