@@ -72,6 +72,8 @@ const fn place(addresses: RangeInclusive<u8>, kinds: &'static [Kind]) -> Place {
 
 /// A receiver says something every second.
 const RECEIVER_MS: u64 = 3000;
+/// What a u-blox receiver says about itself comes with every tenth epoch.
+const RECEIVER_ITSELF_MS: u64 = 12_000;
 const RECEIVER_TURN_MS: u64 = 100;
 /// A thermometer that has no value after so many turns has none.
 const TURNS_MAX: u32 = 12;
@@ -95,6 +97,7 @@ fn look_for(driver: Driver, name: &str, i2c: BusHandle, address: u8, pace: &mut 
     }
     let began_ms = pace.now_ms;
     let (mut heard, mut last) = (Vec::new(), None);
+    let mut reading = None;
     for _ in 0..if is_receiver { u32::MAX } else { TURNS_MAX } {
         match chip.fetch(pace.now_ms, &mut heard) {
             Ok(()) | Err(Failure::ConfigurationLost(_)) => pace.pause(RECEIVER_TURN_MS),
@@ -107,19 +110,35 @@ fn look_for(driver: Driver, name: &str, i2c: BusHandle, address: u8, pace: &mut 
                 pace.pause(RECEIVER_TURN_MS);
             }
         }
-        if let Some(reading) = words::reading(&heard) {
-            return Outcome::Found(words::works(address, name, reading));
+        reading = reading.or_else(|| words::reading(&heard));
+        if reading.is_some() && driver != Driver::Ublox {
+            break;
         }
+        let mut itself = None;
         for item in heard.drain(..) {
-            if let Heard::Fault(fault) = item {
-                last = Some(fault);
+            match item {
+                Heard::Fault(fault) => last = Some(fault),
+                Heard::Note(fault) => itself = itself.or_else(|| words::receiver(&fault)),
+                Heard::Value(_) | Heard::Companion(_) | Heard::Time(_) => {}
             }
         }
-        if is_receiver && pace.now_ms >= began_ms + RECEIVER_MS {
+        if let Some(problem) = itself {
+            return Outcome::Found(words::doubts(address, name, reading, problem));
+        }
+        let is_silent = reading.is_none() && last.is_none();
+        let listened_ms = if driver == Driver::Ublox && !is_silent {
+            RECEIVER_ITSELF_MS
+        } else {
+            RECEIVER_MS
+        };
+        if is_receiver && pace.now_ms >= began_ms + listened_ms {
             break;
         }
     }
-    Outcome::Found(words::fails(address, name, is_receiver, last))
+    Outcome::Found(match reading {
+        Some(reading) => words::works(address, name, reading),
+        None => words::fails(address, name, is_receiver, last),
+    })
 }
 
 /// Whether the part itself says so, over a bus that works.

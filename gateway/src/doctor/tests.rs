@@ -100,6 +100,33 @@ fn a_receiver_without_a_sky_works() {
 }
 
 #[test]
+fn what_a_receiver_doubts_about_itself_is_a_problem_beside_its_position() {
+    for (event, what) in [
+        ("antennaopen", "antenna is not connected"),
+        ("jamming", "jammed"),
+        ("spoofing", "forged"),
+    ] {
+        let report = world(&format!(
+            "[[chip]]\nkind = \"ublox\"\naddress = 0x42\n\
+             event = [{{ kind = \"{event}\", at_s = 0.0, for_s = 900.0 }}]\n\
+             [chip.route]\nstart_lat_deg = 52.5\nstart_lon_deg = 13.4\n"
+        ));
+        let text = report.text();
+        assert!(!report.is_well(), "{event}: {text}");
+        assert!(text.contains(what), "{event}: {text}");
+        assert!(text.contains("position 52.5"), "{event}: {text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_bus_is_called_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let report = examine_bus(&file.path().display().to_string(), Path::new("/none"));
+    let text = report.text();
+    assert!(text.contains("this is no I2C bus"), "{text}");
+}
+
+#[test]
 fn a_part_that_does_not_say_what_it_is_is_only_read() {
     // The simulated part counts what is written to it: its settings are those of power-on afterwards.
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,8 @@ use crate::sample::Heard;
 
 const EACCES: i32 = 13;
 const ENOENT: i32 = 2;
+/// "Inappropriate ioctl for device".
+const ENOTTY: i32 = 25;
 
 pub(super) fn adapter_note(adapter: Adapter) -> Option<&'static str> {
     match adapter {
@@ -70,6 +72,10 @@ pub(super) fn bus(fault: &Fault) -> Problem {
             "the adapter cannot do a write followed by a read",
             "use another adapter",
         ),
+        FaultKind::BUS_OTHER if fault.code == ENOTTY => problem(
+            "this is no I2C bus",
+            "name the file of a bus: `ls /dev/i2c-*`, or sim:scenario.toml",
+        ),
         _ => problem(
             format!("transfers fail ({} {})", fault.kind.name(), fault.code),
             "see what the kernel says: `dmesg | tail`",
@@ -102,6 +108,42 @@ pub(super) fn owned(address: u8, chip: &str) -> PartReport {
 pub(super) fn works(address: u8, name: &str, reading: String) -> PartReport {
     PartReport {
         reading: Some(reading),
+        ..report(address, name)
+    }
+}
+
+/// What a receiver says about itself that a person should know.
+pub(super) fn receiver(fault: &Fault) -> Option<Problem> {
+    match (fault.kind, fault.code) {
+        (FaultKind::ANTENNA, 1) => Some(problem(
+            "the receiver says that its antenna is not connected",
+            "check the antenna's plug and cable; a passive antenna without supply current looks like this, too",
+        )),
+        (FaultKind::ANTENNA, 2) => Some(problem(
+            "the receiver says that its antenna is shorted",
+            "unplug the antenna; look for a crushed cable or water in the plug",
+        )),
+        (FaultKind::JAMMED, 1 | 2) => Some(problem(
+            "the receiver says that it is jammed",
+            "move the antenna away from USB 3, cameras, LED lamps and chargers; drive on and ask again",
+        )),
+        (FaultKind::SPOOFED, 1 | 2) => Some(problem(
+            "the receiver says that its signals may be forged",
+            "do not trust its positions and times here; drive on, restart the receiver and ask again",
+        )),
+        _ => None,
+    }
+}
+
+pub(super) fn doubts(
+    address: u8,
+    name: &str,
+    reading: Option<String>,
+    problem: Problem,
+) -> PartReport {
+    PartReport {
+        reading,
+        problem: Some(problem),
         ..report(address, name)
     }
 }
