@@ -108,6 +108,13 @@ fn maul(dir: &Path, random: &mut Random) {
     let Some(file) = files.get(random.below(files.len() as u64) as usize) else {
         return;
     };
+    if random.below(4) == 0 {
+        return plant(&log, file, random);
+    }
+    let kind = std::fs::symlink_metadata(file).unwrap();
+    if !kind.is_file() || kind.len() > 1 << 20 {
+        return;
+    }
     let mut content = std::fs::read(file).unwrap();
     let garbage = |random: &mut Random, len: u64| -> Vec<u8> {
         (0..len).map(|_| random.next_u64() as u8).collect()
@@ -134,6 +141,36 @@ fn maul(dir: &Path, random: &mut Random) {
         }
     }
     std::fs::write(target, content).unwrap();
+}
+
+/// Puts something that is no file, or far too long a one, where the spool looks.
+fn plant(log: &Path, file: &Path, random: &mut Random) {
+    let mut target = log.join(format!("{:08x}.seg", u64::from(u32::MAX) - random.below(3)));
+    if random.below(2) == 0 {
+        let kind = std::fs::symlink_metadata(file).unwrap();
+        target = file.to_owned();
+        if kind.is_dir() {
+            std::fs::remove_dir(file).unwrap();
+        } else {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    if std::fs::symlink_metadata(&target).is_ok() {
+        return;
+    }
+    match random.below(4) {
+        0 => {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, &target, kind, mode, 0).unwrap();
+        }
+        1 => std::fs::create_dir(&target).unwrap(),
+        2 => std::os::unix::fs::symlink("/dev/zero", &target).unwrap(),
+        _ => {
+            let sparse = std::fs::File::create(&target).unwrap();
+            sparse.set_len(1 << (20 + random.below(18))).unwrap();
+        }
+    }
 }
 
 fn limits() -> SpoolLimits {

@@ -115,6 +115,11 @@ fn inspect(look: &Look) -> Result<(), Failure> {
     for file in &found.unreadable_files {
         text.push_str(&format!("{file}: cannot be read\n"));
     }
+    for file in &found.foreign_files {
+        text.push_str(&format!(
+            "{file}: of another spool, or a copy under another name; left alone\n"
+        ));
+    }
     print(&text)
 }
 

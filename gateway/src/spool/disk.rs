@@ -3,13 +3,16 @@
 //! Promises: everything the spool asks of a disk is one of these calls, so that a simulated disk can stand in
 //! for the real one. This is the only file that names `std::fs`.
 //!
-//! Never: opens anything but regular files below its root, retries a failed sync, follows a link.
+//! Never: opens anything but regular files in its root and the folders there, retries a failed sync, follows
+//! a link to a file, waits at a pipe that has the name of a file, deletes what is no file.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Error, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 /// What the spool is doing with the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +99,16 @@ pub trait Disk: Send + std::fmt::Debug {
     /// # Errors
     /// Whatever the disk says; `NotFound` when there is none.
     fn read_at(&mut self, file: &str, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// Reads the first `len` bytes of each of many files, or what there is of them.
+    fn read_beginnings(&mut self, files: &[String], len: usize) -> Vec<io::Result<Vec<u8>>> {
+        let read = |file: &String| {
+            let mut bytes = vec![0; len];
+            let read = self.read_at(file, 0, &mut bytes)?;
+            bytes.truncate(read);
+            Ok(bytes)
+        };
+        files.iter().map(read).collect()
+    }
     /// Makes a file of `len` zeros that takes its room at once, durable but for its name; a file that has
     /// the name is made anew.
     ///
@@ -133,6 +146,10 @@ pub trait Disk: Send + std::fmt::Debug {
 const WRITERS_MAX: usize = 8;
 /// Open files that are only read.
 const READERS_MAX: usize = 4;
+/// Threads that read the beginnings of files: a start opens a thousand of them for every 4 GiB of backlog.
+const READ_THREADS_MAX: usize = 4;
+/// Fewer files are not worth a thread.
+const READ_SHARE_MIN: usize = 32;
 /// How much of a created file is written at once.
 const ZEROS_LEN: usize = 256 * 1024;
 
@@ -173,13 +190,9 @@ impl RealDisk {
 
     fn writer(&mut self, name: &str, create: bool) -> io::Result<&File> {
         if !self.writers.iter().any(|(open, _)| open == name) {
-            let path = self.path(name);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(create)
-                .truncate(false)
-                .open(path)?;
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(create);
+            let file = open_regular(&self.path(name), &mut options)?;
             if self.writers.len() >= WRITERS_MAX {
                 self.writers.pop_front();
             }
@@ -194,7 +207,7 @@ impl RealDisk {
             return find(&self.writers, name);
         }
         if !self.readers.iter().any(|(open, _)| open == name) {
-            let file = File::open(self.path(name))?;
+            let file = open_regular(&self.path(name), OpenOptions::new().read(true))?;
             if self.readers.len() >= READERS_MAX {
                 self.readers.pop_front();
             }
@@ -208,22 +221,60 @@ impl RealDisk {
         self.readers.retain(|(open, _)| open != name);
     }
 
-    fn names(&self, folder: &str, folders: bool) -> io::Result<Vec<String>> {
+    fn names(
+        &self,
+        folder: &str,
+        is_wanted: impl Fn(&fs::DirEntry) -> bool,
+    ) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.path(folder))? {
             let entry = entry?;
-            let kind = entry.file_type()?;
-            let wanted = if folders {
-                kind.is_dir()
-            } else {
-                kind.is_file()
-            };
-            if let (true, Ok(name)) = (wanted, entry.file_name().into_string()) {
+            if let (true, Ok(name)) = (is_wanted(&entry), entry.file_name().into_string()) {
                 names.push(name);
             }
         }
         Ok(names)
     }
+
+    /// Frees a name that is not that of a file or folder of ours: people keep what they put there.
+    fn move_aside(&mut self, name: &str) -> io::Result<()> {
+        for count in 0..ASIDE_MAX {
+            let aside = self.path(&format!("{name}.aside-{count}"));
+            if fs::symlink_metadata(&aside).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+                tracing::warn!(%name, aside = %aside.display(), "what had a name of the spool is moved aside");
+                return fs::rename(self.path(name), aside);
+            }
+        }
+        Err(Error::from(ErrorKind::AlreadyExists))
+    }
+}
+
+/// Names for what is moved aside.
+const ASIDE_MAX: u32 = 100;
+
+/// Opens a file; what is none, or a link to one, is an error at once.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // Without the second flag an open waits until somebody opens the other end of a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        "it is not a regular file",
+    ))
+}
+
+/// The first bytes of a file.
+fn beginning(path: &Path, len: usize) -> io::Result<Vec<u8>> {
+    let file = open_regular(path, OpenOptions::new().read(true))?;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 fn find<'a>(open: &'a VecDeque<(String, File)>, name: &str) -> io::Result<&'a File> {
@@ -238,24 +289,27 @@ impl Disk for RealDisk {
         if self.lock.is_some() {
             return Ok(());
         }
+        let is_new = !self.root.exists();
         fs::create_dir_all(&self.root)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path("lock"))?;
+        // The folder itself, not a file in it: a read-only disk can still be read and held.
+        let lock = File::open(&self.root)?;
         lock.try_lock().map_err(|e| match e {
             fs::TryLockError::WouldBlock => {
                 Error::new(ErrorKind::WouldBlock, "another process has this spool open")
             }
             fs::TryLockError::Error(e) => e,
         })?;
-        self.sync_folder("")?;
+        match lock.sync_all() {
+            Err(error) if is_new => return Err(error),
+            Err(error) => tracing::warn!(%error, "the root of the spool cannot be synced"),
+            Ok(()) => {}
+        }
         if let Some(parent) = self.root.parent().filter(|p| !p.as_os_str().is_empty()) {
             // The root's own name is durable only when its parent is. A parent that we may not
             // open was there before us.
-            if let Ok(parent) = File::open(parent) {
-                parent.sync_all()?;
+            match File::open(parent).map(|parent| parent.sync_all()) {
+                Ok(Err(error)) if is_new => return Err(error),
+                _ => {}
             }
         }
         self.lock = Some(lock);
@@ -263,15 +317,19 @@ impl Disk for RealDisk {
     }
 
     fn folders(&mut self) -> io::Result<Vec<String>> {
-        self.names("", true)
+        self.names("", |entry| entry.path().is_dir())
     }
 
     fn make_folder(&mut self, folder: &str) -> io::Result<()> {
-        match fs::create_dir(self.path(folder)) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(e) => Err(e),
-            Ok(()) => self.sync_folder(""),
+        let path = self.path(folder);
+        if path.is_dir() {
+            return Ok(());
         }
+        if fs::symlink_metadata(&path).is_ok() {
+            self.move_aside(folder)?;
+        }
+        fs::create_dir(path)?;
+        self.sync_folder("")
     }
 
     fn remove_folder(&mut self, folder: &str) -> io::Result<()> {
@@ -279,7 +337,9 @@ impl Disk for RealDisk {
     }
 
     fn list(&mut self, folder: &str) -> io::Result<Vec<String>> {
-        self.names(folder, false)
+        self.names(folder, |entry| {
+            entry.file_type().is_ok_and(|kind| kind.is_file())
+        })
     }
 
     fn len(&mut self, file: &str) -> io::Result<u64> {
@@ -300,9 +360,38 @@ impl Disk for RealDisk {
         Ok(read)
     }
 
+    fn read_beginnings(&mut self, files: &[String], len: usize) -> Vec<io::Result<Vec<u8>>> {
+        let threads =
+            std::thread::available_parallelism().map_or(1, |n| n.get().min(READ_THREADS_MAX));
+        let share = files.len().div_ceil(threads).max(READ_SHARE_MIN);
+        let root = &self.root;
+        let read_share = |share: &[String]| -> Vec<_> {
+            share
+                .iter()
+                .map(|file| beginning(&root.join(file), len))
+                .collect()
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = files
+                .chunks(share)
+                .skip(1)
+                .map(|share| scope.spawn(move || read_share(share)))
+                .collect();
+            let mut read: Vec<_> = files.chunks(share).take(1).flat_map(read_share).collect();
+            for other in others {
+                match other.join() {
+                    Ok(more) => read.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            read
+        })
+    }
+
     fn create(&mut self, file: &str, len: u64) -> io::Result<()> {
         self.forget(file);
         match fs::remove_file(self.path(file)) {
+            Err(e) if e.kind() == ErrorKind::IsADirectory => self.move_aside(file)?,
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
             _ => {}
         }

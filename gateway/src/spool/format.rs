@@ -54,6 +54,8 @@ pub(crate) const FRAME_HEADER_LEN: usize = 64;
 pub const PAYLOAD_LEN_MAX: usize = 120 * 1024;
 /// The most that the numbers of an entry take beside its bytes.
 pub(crate) const ENTRY_HEAD_LEN_MAX: usize = 23;
+/// The longest segment, bytes; what is longer is no segment of any version.
+pub(crate) const SEGMENT_LEN_MAX: u32 = 64 * 1024 * 1024;
 /// Padding that devices are known to need.
 pub(crate) const ALIGNS: [u32; 3] = [512, 4096, 16384];
 
@@ -88,7 +90,7 @@ impl Seed {
         Self(crc32c(&bytes))
     }
 
-    fn crc(self, bytes: &[u8]) -> u32 {
+    pub(crate) fn crc(self, bytes: &[u8]) -> u32 {
         let mut digest = SEEDED.digest_with_initial(self.0);
         digest.update(bytes);
         digest.finalize()
@@ -206,7 +208,9 @@ impl SegmentHeader {
         for at_most in &mut tail_at_most {
             *at_most = u64::from_le_bytes(fields.take()?);
         }
-        let fits = ALIGNS.contains(&align) && u64::from(len) > 2 * u64::from(align);
+        let fits = ALIGNS.contains(&align)
+            && u64::from(len) > 2 * u64::from(align)
+            && len <= SEGMENT_LEN_MAX;
         let lane = Lane::from_wire(lane).filter(|_| fits && generation < GENERATION_END)?;
         let note = EpochNote {
             boot_id,

@@ -10,14 +10,14 @@ use firmware_shared::message::Loss;
 use serde::Serialize;
 
 use super::book::Book;
+pub use super::contents::Progress;
+use super::contents::{self, Folder, frames_at};
 use super::disk::Disk;
 use super::format::VERSION;
 use super::lane::Segment;
-use super::open::frames_at;
-use super::scan::{self, Beginning};
-use super::space::{file_name, file_of_name};
+use super::space::file_name;
 use super::v1::state;
-use super::{Frame, cursor, upgrade};
+use super::{Frame, scan, upgrade};
 
 /// What a spool directory holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,6 +44,8 @@ pub struct Inspection {
     pub free_files: usize,
     /// Files that could not be read.
     pub unreadable_files: Vec<String>,
+    /// Segments of other spools and copies under other names: a gateway leaves them alone.
+    pub foreign_files: Vec<String>,
 }
 
 /// One segment.
@@ -53,7 +55,7 @@ pub struct SegmentInspection {
     pub file: String,
     /// Its lane.
     pub lane: Lane,
-    /// How often files were begun before: the order of the lane.
+    /// The order of the lane: grows with each segment, and by far with each process start.
     pub generation: u64,
     /// Bytes of frames, their padding included.
     pub bytes: u64,
@@ -99,24 +101,17 @@ impl Verification {
     }
 }
 
-/// How far a long look has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Files that were looked at.
-    pub done: usize,
-    /// Files in all.
-    pub of: usize,
-}
-
 /// How often a folder that changes is listed again.
 const LOOKS_MAX: usize = 3;
 
+#[derive(Default)]
 struct Look {
     folder: String,
     book: Option<Book>,
     segments: Vec<Segment>,
     free_files: usize,
     unreadable: Vec<String>,
+    strangers: Vec<String>,
     wrong_summaries: u64,
 }
 
@@ -139,6 +134,7 @@ pub fn inspect(disk: &mut dyn Disk, progress: &mut dyn FnMut(Progress)) -> io::R
         segments: segments.map(|s| described(&look, s)).collect(),
         free_files: look.free_files,
         unreadable_files: look.unreadable.clone(),
+        foreign_files: look.strangers.clone(),
         folder: look.folder,
     })
 }
@@ -232,51 +228,55 @@ fn look_once(
 ) -> io::Result<Look> {
     let mut look = Look {
         folder: folder.to_owned(),
-        book: cursor::load(disk, folder, VERSION, 0).book,
-        segments: Vec::new(),
-        free_files: 0,
-        unreadable: Vec::new(),
-        wrong_summaries: 0,
+        ..Look::default()
     };
     if !disk.folders()?.iter().any(|name| name == folder) {
         return Ok(look);
     }
-    let names = disk.list(folder)?;
-    let mut files: Vec<u32> = names.iter().filter_map(|name| file_of_name(name)).collect();
-    files.sort_unstable();
-    let of = files.len();
-    for (done, file) in files.into_iter().enumerate() {
-        progress(Progress { done, of });
-        let name = file_name(folder, file);
-        let seen = scan::beginning(disk, &name).and_then(|beginning| match beginning {
-            Beginning::Header(header, Some(summary)) => {
-                let summed = Segment::from_summary(header, summary, 0);
-                if !is_thorough {
-                    return Ok(Some((summed, false)));
-                }
-                let (read, _) = scan::read_through(disk, &name, header, 0)?;
-                let is_wrong = read.spans != summed.spans || read.end != summed.end;
-                Ok(Some((read, is_wrong)))
-            }
-            Beginning::Header(header, None) => {
-                let (read, _) = scan::read_through(disk, &name, header, 0)?;
-                Ok(Some((read, false)))
-            }
-            Beginning::Other => Ok(None),
-        });
-        match seen {
-            Ok(Some((segment, is_wrong))) => {
-                look.segments.push(segment);
-                look.wrong_summaries += u64::from(is_wrong);
-            }
-            Ok(None) => look.free_files += 1,
-            Err(_) => look.unreadable.push(name),
-        }
+    let place = Folder {
+        name: folder,
+        version: VERSION,
+        slot_len: 0,
+        segment_len: 0,
+        now_ms: 0,
+    };
+    let quiet: &mut dyn FnMut(Progress) = &mut |_| ();
+    let said = if is_thorough { quiet } else { &mut *progress };
+    let mut contents = contents::read(disk, place, said)?;
+    look.book = contents.cursor.book;
+    look.free_files = contents.pool.free.len();
+    look.unreadable = contents.unreadable;
+    look.strangers = contents.strangers;
+    for lane in Lane::ALL {
+        look.segments.append(contents.lanes.get_mut(lane));
     }
-    progress(Progress { done: of, of });
-    let place = |s: &Segment| (s.header.lane as u8, s.generation());
-    look.segments.sort_by_key(place);
+    if is_thorough {
+        look.read_through(disk, progress);
+    }
     Ok(look)
+}
+
+impl Look {
+    /// Reads the frames of the segments that have a summary, too.
+    fn read_through(&mut self, disk: &mut dyn Disk, progress: &mut dyn FnMut(Progress)) {
+        let of = self.segments.len();
+        for (done, segment) in self.segments.iter_mut().enumerate() {
+            progress(Progress { done, of });
+            if !segment.is_summed {
+                continue;
+            }
+            let name = file_name(&self.folder, segment.file());
+            match scan::read_through(disk, &name, segment.header, 0) {
+                Ok((read, _)) => {
+                    let is_wrong = read.spans != segment.spans || read.end != segment.end;
+                    self.wrong_summaries += u64::from(is_wrong);
+                    *segment = read;
+                }
+                Err(_) => self.unreadable.push(name),
+            }
+        }
+        progress(Progress { done: of, of });
+    }
 }
 
 fn damaged(segment: &Segment) -> u64 {

@@ -9,7 +9,7 @@
 //! whose sync failed; reads a clock; waits for anybody. One thread owns it.
 //!
 //! ```text
-//! DIR/lock                   held by the process that has the spool open
+//! DIR                        locked by the process that has the spool open
 //! DIR/log/cursor-0, -1, -2   see `cursor`: identity, epochs, acknowledged numbers, loss ledger
 //! DIR/log/00000001.seg       see `format`: segments of fixed length, made once and used again and again;
 //! DIR/log/00000002.seg       the order of a lane is the order of their generations
@@ -23,6 +23,7 @@ pub mod store;
 
 mod book;
 mod commit;
+mod contents;
 mod cursor;
 mod format;
 mod lane;

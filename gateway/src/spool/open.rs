@@ -12,35 +12,21 @@ use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::LossReason;
 
 use super::book::{Book, Ending, EpochEntry, PerLane};
-use super::cursor;
+use super::contents::{self, Contents, Folder};
 use super::disk::{Disk, Site};
-use super::format::{self, EpochNote, FRAME_HEADER_LEN, FrameHeader, SegmentHeader, padded};
-use super::lane::{LaneLog, Segment};
+use super::format::{self, EpochNote};
+use super::lane::LaneLog;
 use super::metrics::{DeviceBytes, Latencies};
 use super::mutant::{Mutant, is_on};
 use super::numbers::{self, Numbers};
-use super::scan::{self, Beginning, UNKNOWN_NOTE};
-use super::space::{FreeFile, Pool, file_name, file_of_name};
+use super::space::file_name;
 use super::upgrade::{self, Homes};
 use super::v1::state;
-use super::{Frame, LaneCounts, Mode, Spool, SpoolEvent, SpoolLimits};
+use super::{LaneCounts, Mode, Spool, SpoolEvent, SpoolLimits};
 
-/// What a folder holds.
-#[derive(Debug)]
-pub(crate) struct Contents {
-    pub(crate) cursor: cursor::Loaded,
-    /// By generation.
-    pub(crate) lanes: PerLane<Vec<Segment>>,
-    /// Whether frames of the lane are missing or damaged.
-    is_damaged: PerLane<bool>,
-    /// Whether there was a cursor that cannot be read.
-    is_cursor_lost: bool,
-    /// Numbers that readable headers name over unreadable payloads.
-    claims: Vec<(StreamId, SeqRange)>,
-    /// Epochs, in the order in which their first frames stand.
-    notes: Vec<(Epoch, EpochNote)>,
-    pool: Pool,
-}
+/// Each process start has generations of its own, so many bits of them: of a segment that the process before
+/// began, frames may have reached the medium while its header did not, and nobody sees its generation.
+const GENERATIONS_BITS: u32 = 24;
 
 impl Spool {
     /// Opens the spool for a process start. `random` gives the identity of a spool that is created.
@@ -110,6 +96,10 @@ impl Spool {
             now_ms,
         };
         spool.book.incarnation = spool.book.incarnation.saturating_add(1);
+        if !is_on(Mutant::GenerationsRestart) {
+            let first = u64::from(spool.book.incarnation) << GENERATIONS_BITS;
+            spool.pool.next_generation = spool.pool.next_generation.max(first);
+        }
         spool.learn(&contents.notes, &contents.claims);
         spool.book.end_crashed_epochs(running);
         if !homes.has_older() {
@@ -201,29 +191,7 @@ impl Spool {
     }
 }
 
-impl Contents {
-    fn empty(slot_len: u64) -> Self {
-        Self {
-            cursor: cursor::Loaded::empty(slot_len),
-            lanes: PerLane::from_fn(|_| Vec::new()),
-            is_damaged: PerLane::default(),
-            is_cursor_lost: false,
-            claims: Vec::new(),
-            notes: Vec::new(),
-            pool: Pool {
-                free: Vec::new(),
-                next_file: 1,
-                next_generation: 1,
-            },
-        }
-    }
-
-    fn damage_all(&mut self) {
-        self.is_damaged = PerLane::from_fn(|_| true);
-    }
-}
-
-fn read_all(
+pub(super) fn read_all(
     disk: &mut dyn Disk,
     limits: &SpoolLimits,
     version: u16,
@@ -236,165 +204,19 @@ fn read_all(
     if let Err(error) = disk.sync_folder(&homes.ours) {
         tracing::warn!(%error, "the folder of the spool cannot be synced");
     }
-    let slot_len = limits.slot_bytes;
-    let mut contents = read_folder(disk, &homes.ours, version, slot_len, now_ms)?;
-    let len = u64::from(limits.segment_bytes);
-    for free in &mut contents.pool.free {
-        let file = file_name(&homes.ours, free.file);
-        free.is_whole = disk.len(&file).is_ok_and(|found| found == len);
-    }
+    let folder = Folder {
+        name: &homes.ours,
+        version,
+        slot_len: limits.slot_bytes,
+        segment_len: limits.segment_bytes,
+        now_ms,
+    };
+    let mut contents = contents::read(disk, folder, &mut |_| ())?;
     if contents.cursor.book.is_none() && contents.notes.is_empty() {
         // The spool goes on under its identity when only its layout changes.
         contents.cursor.book = state::peek(disk)?;
     }
     Ok((homes, contents))
-}
-
-/// Reads what a folder holds; nothing is changed.
-///
-/// # Errors
-/// When the folder cannot be listed.
-pub(crate) fn read_folder(
-    disk: &mut dyn Disk,
-    folder: &str,
-    version: u16,
-    slot_len: u64,
-    now_ms: u64,
-) -> io::Result<Contents> {
-    let mut contents = Contents::empty(slot_len);
-    contents.cursor = cursor::load(disk, folder, version, slot_len);
-    contents.is_cursor_lost = contents.cursor.is_damaged && contents.cursor.book.is_none();
-    let mut files: Vec<u32> = disk
-        .list(folder)?
-        .iter()
-        .filter_map(|name| file_of_name(name))
-        .collect();
-    files.sort_unstable();
-    contents.pool.next_file = files.last().map_or(1, |last| last + 1);
-    let mut spool_id = contents.cursor.book.as_ref().map(|book| book.spool_id);
-    let mut others = Vec::new();
-    for file in files {
-        let name = file_name(folder, file);
-        match scan::beginning(disk, &name) {
-            Ok(Beginning::Header(header, summary)) => {
-                let ours = *spool_id.get_or_insert(header.spool_id);
-                if header.spool_id != ours || header.file != file {
-                    tracing::warn!(file = %name, "a copy of another segment is left alone");
-                    continue;
-                }
-                let read = match summary {
-                    Some(summary) => Ok(Segment::from_summary(header, summary, now_ms)),
-                    None => read_segment(disk, &name, header, now_ms, &mut contents),
-                };
-                contents.add(read, &name);
-            }
-            Ok(Beginning::Other) => others.push(file),
-            Err(error) => contents.add(Err(error), &name),
-        }
-    }
-    for file in others {
-        read_headless(
-            disk,
-            folder,
-            file,
-            spool_id.unwrap_or(0),
-            now_ms,
-            &mut contents,
-        );
-    }
-    contents.order();
-    if let (Some(id), None) = (spool_id, &contents.cursor.book)
-        && !contents.notes.is_empty()
-    {
-        contents.cursor.book = Some(Book::new(id));
-    }
-    Ok(contents)
-}
-
-fn read_segment(
-    disk: &mut dyn Disk,
-    name: &str,
-    header: SegmentHeader,
-    now_ms: u64,
-    contents: &mut Contents,
-) -> io::Result<Segment> {
-    let (segment, claims) = scan::read_through(disk, name, header, now_ms)?;
-    contents.claims.extend(claims.damaged);
-    *contents.is_damaged.get_mut(header.lane) |= !segment.holes.is_empty();
-    Ok(segment)
-}
-
-/// A file without a segment header: made and never used, being used again when the power went, or damaged.
-fn read_headless(
-    disk: &mut dyn Disk,
-    folder: &str,
-    file: u32,
-    spool_id: u64,
-    now_ms: u64,
-    contents: &mut Contents,
-) {
-    let name = file_name(folder, file);
-    let header = match scan::header_from_frames(disk, &name, file, spool_id) {
-        Ok(header) => header,
-        Err(error) => return contents.add(Err(error), &name),
-    };
-    let Some(header) = header else {
-        return contents.pool.free.push(FreeFile {
-            file,
-            is_whole: false,
-            was_used: false,
-        });
-    };
-    let mut read = read_segment(disk, &name, header, now_ms, contents);
-    if let Ok(segment) = &mut read {
-        // Whatever its header was, nothing is appended behind it.
-        segment.is_summed = true;
-    }
-    contents.add(read, &name);
-}
-
-impl Contents {
-    fn add(&mut self, read: io::Result<Segment>, name: &str) {
-        match read {
-            Ok(segment) => self.lanes.get_mut(segment.header.lane).push(segment),
-            Err(error) => {
-                tracing::error!(file = %name, %error, "a segment cannot be read");
-                self.damage_all();
-            }
-        }
-    }
-
-    fn order(&mut self) {
-        for lane in Lane::ALL {
-            let segments = self.lanes.get_mut(lane);
-            segments.sort_by_key(Segment::generation);
-            segments.dedup_by_key(|segment| segment.generation());
-            let mut pairs = segments.windows(2);
-            let is_broken = pairs.any(|pair| match pair {
-                [before, after] => before.last_crc != after.first_link,
-                _ => false,
-            });
-            *self.is_damaged.get_mut(lane) |= is_broken;
-        }
-        let all = || Lane::ALL.into_iter().flat_map(|lane| self.lanes.get(lane));
-        let newest = all().map(Segment::generation).max();
-        let mut order: Vec<&Segment> = all().collect();
-        order.sort_by_key(|segment| segment.generation());
-        for segment in order {
-            let header = (segment.header.epoch, segment.header.note);
-            let spans = segment.spans.iter().map(|span| (span.epoch, UNKNOWN_NOTE));
-            for (epoch, note) in spans.chain([header]) {
-                match self.notes.iter_mut().find(|(known, _)| *known == epoch) {
-                    Some((_, known)) if *known == UNKNOWN_NOTE => *known = note,
-                    Some(_) => {}
-                    None => self.notes.push((epoch, note)),
-                }
-            }
-        }
-        if !is_on(Mutant::GenerationsRestart) {
-            self.pool.next_generation = newest.map_or(1, |newest| newest + 1);
-        }
-    }
 }
 
 /// Makes the last segment of each lane ready to take frames again; which of them are.
@@ -416,64 +238,18 @@ fn sync_tails(
         if last.is_summed || !fits {
             return false;
         }
-        // The process before may have been killed between its writes and their sync: what is taken for
-        // durable from here on must be.
-        match disk.sync(&file_name(folder, header.file)) {
+        // The process before may have been killed between its writes and their sync, or after a sync that
+        // failed: then what is read of the header may be in the page cache alone, where no sync reaches it.
+        let name = file_name(folder, header.file);
+        let mut bytes = header.encode();
+        bytes.resize(header.align as usize, 0);
+        let written = disk.write_at(&name, 0, &bytes);
+        match written.and_then(|()| disk.sync(&name)) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%lane, %error, "a segment cannot be made ready to grow");
                 false
             }
         }
-    })
-}
-
-/// The frames in one frame of the disk.
-pub(crate) struct At {
-    /// Where the next one may begin.
-    pub(crate) next: u64,
-    pub(crate) frames: Vec<Frame>,
-}
-
-/// Reads the frame at an offset of a segment; none when there is no whole one.
-///
-/// # Errors
-/// Whatever the disk says.
-pub(crate) fn frames_at(
-    disk: &mut dyn Disk,
-    name: &str,
-    segment: &SegmentHeader,
-    offset: u64,
-) -> io::Result<At> {
-    let none = At {
-        next: offset + u64::from(segment.align),
-        frames: Vec::new(),
-    };
-    let mut bytes = [0; FRAME_HEADER_LEN];
-    let read = disk.read_at(name, offset, &mut bytes)?;
-    let bytes = bytes.get(..read).unwrap_or_default();
-    let Some(header) = FrameHeader::decode(bytes, segment.seed(), offset)
-        .filter(|h| offset + h.frame_len() <= u64::from(segment.len))
-    else {
-        return Ok(none);
-    };
-    let mut payload = vec![0; header.payload_len as usize];
-    let read = disk.read_at(name, offset + FRAME_HEADER_LEN as u64, &mut payload)?;
-    payload.truncate(read);
-    if !header.fits(&payload) {
-        return Ok(none);
-    }
-    let frame = |entry: &format::Entry| {
-        let start = entry.start as usize;
-        Some(Frame {
-            stream: header.stream,
-            range: entry.range,
-            bytes: payload.get(start..start + entry.len as usize)?.to_vec(),
-        })
-    };
-    let entries = format::entries(&header, &payload);
-    Ok(At {
-        next: offset + padded(header.frame_len(), segment.align),
-        frames: entries.iter().filter_map(frame).collect(),
     })
 }

@@ -59,10 +59,14 @@ impl Spool {
 
     /// Tries to leave RAM mode: the disk must take the cursor and everything that is in RAM.
     pub(crate) fn try_return_to_disk(&mut self) {
-        if self.mode == Mode::Disk || !self.disk_was_read {
+        if self.mode == Mode::Disk {
             return;
         }
-        if let Err(error) = self.disk.prepare() {
+        let found = match self.disk_was_read {
+            true => self.disk.prepare(),
+            false => self.find_blank(),
+        };
+        if let Err(error) = found {
             tracing::debug!(%error, "the spool's disk still cannot be used");
             return;
         }
@@ -75,5 +79,23 @@ impl Spool {
             // That it does not work is known already.
             self.events.truncate(events);
         }
+    }
+
+    /// Looks again for what could not be read at the start. Only where there is no spool at all nothing can
+    /// be written over.
+    fn find_blank(&mut self) -> io::Result<()> {
+        let read = super::open::read_all;
+        let (homes, contents) = read(self.disk.as_mut(), &self.limits, self.version, self.now_ms)?;
+        let is_blank = homes.is_alone() && contents.is_blank();
+        if !is_blank {
+            return Err(io::Error::other(
+                "there is a spool that could not be read at the start",
+            ));
+        }
+        self.folder = homes.ours;
+        self.pool = contents.pool;
+        self.cursor = contents.cursor.cursor;
+        self.disk_was_read = true;
+        Ok(())
     }
 }

@@ -16,6 +16,8 @@ use super::format::{
 use super::lane::{Segment, include};
 use super::mutant::{Mutant, is_on};
 
+/// Where the first frame can lie, with the smallest padding.
+pub(crate) const FRAMES_FROM_MIN: u64 = 1024;
 /// How much is read at once: the largest frame fits.
 const WINDOW_LEN: usize = 256 * 1024;
 
@@ -71,19 +73,19 @@ pub(crate) enum Beginning {
     Other,
 }
 
-/// Reads the beginning of a segment file.
+/// Bytes of a file in which a header and, with all but the largest padding, a summary lie.
+pub(crate) const BEGINNING_LEN: usize = 8192;
+
+/// Reads the beginning of a segment file from its first [`BEGINNING_LEN`] bytes.
 ///
 /// # Errors
 /// Whatever the disk says.
-pub(crate) fn beginning(disk: &mut dyn Disk, file: &str) -> io::Result<Beginning> {
-    let mut bytes = vec![0; 8192];
-    let read = disk.read_at(file, 0, &mut bytes)?;
-    bytes.truncate(read);
-    let Some(header) = SegmentHeader::decode(&bytes) else {
+pub(crate) fn beginning(disk: &mut dyn Disk, file: &str, first: &[u8]) -> io::Result<Beginning> {
+    let Some(header) = SegmentHeader::decode(first) else {
         return Ok(Beginning::Other);
     };
     let align = header.align as usize;
-    let summary = match bytes.get(align..2 * align) {
+    let summary = match first.get(align..2 * align) {
         Some(bytes) => Summary::decode(bytes, &header),
         None => {
             let mut bytes = vec![0; align];
@@ -105,7 +107,8 @@ pub(crate) fn read_through(
     header: SegmentHeader,
     used_ms: u64,
 ) -> io::Result<(Segment, Claims)> {
-    let len = u64::from(header.len);
+    // Behind the end of a file that was cut short nothing can be.
+    let len = u64::from(header.len).min(disk.len(file)?);
     let seed = header.seed();
     let mut window = Window::new(disk, file, len);
     let mut segment = Segment::new(header, used_ms);
@@ -171,8 +174,8 @@ pub(crate) fn header_from_frames(
     };
     let mut window = Window::new(disk, name, file_len);
     let mut found: Vec<FrameHeader> = Vec::new();
-    let step = u64::from(ALIGNS.iter().copied().min().unwrap_or(512));
-    let mut at = 2 * step;
+    let step = FRAMES_FROM_MIN / 2;
+    let mut at = FRAMES_FROM_MIN;
     while at + FRAME_HEADER_LEN as u64 <= file_len {
         let bytes = window.at(at, FRAME_HEADER_LEN)?;
         if let Some(generation) = FrameHeader::claimed_generation(bytes) {

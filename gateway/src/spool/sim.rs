@@ -14,6 +14,8 @@ struct Inode {
     durable: Vec<u8>,
     /// Writes since the last sync.
     pending: Vec<(usize, Vec<u8>)>,
+    /// A sync failed: what is read may not be what is on the medium.
+    is_doubtful: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -151,7 +153,11 @@ impl SimDisk {
         for inode in &mut state.inodes {
             if !inode.pending.is_empty() {
                 inode.crash(random, blast);
+            } else if inode.is_doubtful {
+                // The page cache is gone, too.
+                inode.live.clone_from(&inode.durable);
             }
+            inode.is_doubtful = false;
         }
         state.live = names.clone();
         state.durable = names;
@@ -210,7 +216,7 @@ impl SimDisk {
         state.inodes[inode] = Inode {
             live: new.clone(),
             durable: new,
-            pending: Vec::new(),
+            ..Inode::default()
         };
     }
 
@@ -231,7 +237,7 @@ impl SimDisk {
         let inode = Inode {
             live: content.to_vec(),
             durable: content.to_vec(),
-            pending: Vec::new(),
+            ..Inode::default()
         };
         if let Some((folder, _)) = name.rsplit_once('/') {
             state.folders.insert(folder.to_owned());
@@ -330,6 +336,19 @@ impl Inode {
     fn sync(&mut self) {
         for (offset, bytes) in self.pending.drain(..) {
             write_over(&mut self.durable, offset, &bytes);
+        }
+    }
+
+    /// Some sectors reached the medium; the pages of the others are marked clean and never will.
+    fn fail_sync(&mut self, random: &mut Random) {
+        self.is_doubtful = true;
+        let mood = random.below(3);
+        for (offset, bytes) in self.pending.drain(..) {
+            for (count, sector) in bytes.chunks(SECTOR_LEN).enumerate() {
+                if mood == 0 || mood == 1 && random.below(2) == 0 {
+                    write_over(&mut self.durable, offset + count * SECTOR_LEN, sector);
+                }
+            }
         }
     }
 
@@ -449,7 +468,7 @@ impl Disk for SimDisk {
         state.inodes.push(Inode {
             live: vec![0; len as usize],
             durable: vec![0; len as usize],
-            pending: Vec::new(),
+            ..Inode::default()
         });
         let inode = state.inodes.len() - 1;
         if state.live.insert(file.to_owned(), inode).is_some() {
@@ -499,8 +518,8 @@ impl Disk for SimDisk {
         let inode = *state.live.get(file).ok_or_else(not_found)?;
         if state.faults.failing_syncs > 0 {
             state.faults.failing_syncs -= 1;
-            // The pages are marked clean and never reach the medium.
-            state.inodes[inode].pending.clear();
+            let seed = state.operations ^ 0xBAD5_9C00_0000_0000;
+            state.inodes[inode].fail_sync(&mut Random::new(seed));
             return Err(Error::other("simulated sync failure"));
         }
         if !state.faults.lying_syncs {

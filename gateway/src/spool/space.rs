@@ -41,11 +41,34 @@ pub(crate) struct FreeFile {
 }
 
 /// The files of the ring that no lane uses, and what the next ones are called.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pool {
     pub(crate) free: Vec<FreeFile>,
+    /// Numbers of files that were there when the folder was opened, whoever's they are.
+    pub(crate) found: BTreeSet<u32>,
     pub(crate) next_file: u32,
     pub(crate) next_generation: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            free: Vec::new(),
+            found: BTreeSet::new(),
+            next_file: 1,
+            next_generation: 1,
+        }
+    }
+}
+
+impl Pool {
+    /// A number that no file has. Gaps are filled: behind the highest number there may be none.
+    fn unused_file(&mut self) -> u32 {
+        while self.found.contains(&self.next_file) {
+            self.next_file += 1;
+        }
+        self.next_file
+    }
 }
 
 impl Spool {
@@ -198,7 +221,7 @@ impl Spool {
 
     /// Makes the file at once: whether there is room is known only then.
     fn create(&mut self) -> io::Result<FreeFile> {
-        let file = self.pool.next_file;
+        let file = self.pool.unused_file();
         let name = self.file_name(file);
         self.disk.enter(Site::Recycle);
         let len = u64::from(self.limits.segment_bytes);

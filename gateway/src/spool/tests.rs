@@ -1,4 +1,5 @@
 mod faults;
+mod hostile;
 mod layout;
 mod opening;
 mod ring;

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use firmware_shared::id::{Lane, StreamId};
 
 use super::book::{EpochEntry, PerLane};
+use super::contents::{self, Folder};
 use super::disk::{Disk, Site};
 use super::format::{self, PREFIX_LEN, VERSION};
 use super::scan::UNKNOWN_NOTE;
@@ -33,6 +34,11 @@ pub(crate) struct Homes {
 }
 
 impl Homes {
+    /// Whether there is no other spool.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.has_older() && self.newer.is_empty()
+    }
+
     /// Whether there is something to drain.
     pub(crate) fn has_older(&self) -> bool {
         self.has_first_layout || !self.older.is_empty()
@@ -226,7 +232,14 @@ impl Spool {
     }
 
     fn drain_folder(&mut self, folder: &str) -> io::Result<()> {
-        let theirs = super::open::read_folder(self.disk.as_mut(), folder, self.version, 0, 0)?;
+        let folder_of_theirs = Folder {
+            name: folder,
+            version: self.version,
+            slot_len: 0,
+            segment_len: 0,
+            now_ms: 0,
+        };
+        let theirs = contents::read(self.disk.as_mut(), folder_of_theirs, &mut |_| ())?;
         if let Some(book) = theirs.cursor.book {
             self.book.adopt(book, self.running);
             self.is_stale = true;
@@ -237,7 +250,7 @@ impl Spool {
                 let mut offset = segment.header.frames_from();
                 while offset < segment.end {
                     let found =
-                        super::open::frames_at(self.disk.as_mut(), &name, &segment.header, offset)?;
+                        contents::frames_at(self.disk.as_mut(), &name, &segment.header, offset)?;
                     offset = found.next;
                     for frame in found.frames {
                         self.learn_epoch(frame.stream, None);

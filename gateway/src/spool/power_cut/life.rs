@@ -199,8 +199,8 @@ impl Life {
     fn die(&mut self, tally: &mut Tally) {
         tally.note(self.disk.died_at());
         self.disk.set_faults(Faults::default());
-        if self.random.below(8) == 0 && self.disk.died_at().is_none() {
-            // Killed: the page cache stays.
+        if self.random.below(8) == 0 {
+            // Killed, between whatever two operations: the page cache stays.
             self.disk.power_is_back();
             return;
         }
