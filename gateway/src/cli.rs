@@ -3,6 +3,7 @@
 //! Promises: answers go to stdout, logs to stderr; the exit code says which kind of failure it was; every
 //! failure is one line. Never: a start with a configuration that a person must change.
 
+mod identify;
 mod score;
 mod spool;
 
@@ -25,8 +26,12 @@ const EXIT_USAGE: u8 = 2;
 /// `status`: no gateway answers.
 const EXIT_UNREACHABLE: u8 = 3;
 
+/// Where the package's service looks for its configuration.
+const CONFIG_DEFAULT: &str = "/etc/fleet-gateway/gateway.toml";
+
 const HELP_AFTER: &str = "\
 Examples:
+  sudo fleet-gateway identify
   fleet-gateway check-config --config /etc/fleet-gateway/gateway.toml
   fleet-gateway run --config /etc/fleet-gateway/gateway.toml
   fleet-gateway status --config /etc/fleet-gateway/gateway.toml --watch
@@ -68,8 +73,10 @@ enum Command {
     },
     /// Ask a running gateway how it is
     Status(StatusArgs),
-    /// Look at the I2C buses: name every known part, read it once, say what is wrong and what to do
+    /// Look at identity and I2C buses: name every known part, read it once, say what is wrong and what to do
     Doctor(DoctorArgs),
+    /// Give this vehicle its identity: name, broker and certificates
+    Identify(identify::IdentifyArgs),
     /// Work with the output of GNSS receivers
     Gnss {
         #[command(subcommand)]
@@ -114,6 +121,9 @@ struct StatusArgs {
 
 #[derive(Debug, Args)]
 struct DoctorArgs {
+    /// Configuration file, for the identity [default: /etc/fleet-gateway/gateway.toml unless --bus is given]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// A bus: /dev/i2c-N or sim:SCENARIO.toml; may be given several times [default: every /dev/i2c-*]
     #[arg(long, value_name = "BUS")]
     bus: Vec<String>,
@@ -143,6 +153,12 @@ enum Failure {
     /// `doctor`: something should be changed, and was printed.
     Found,
     Running(anyhow::Error),
+}
+
+/// The command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Entry point of `fleet-gateway`; `args` begin with the name of the program.
@@ -184,6 +200,7 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::CheckConfig { config } => print(&load(&config.config)?.effective_toml()),
         Command::Status(args) => status(&args),
         Command::Doctor(args) => examine(&args),
+        Command::Identify(args) => identify::perform(&args),
         Command::Gnss {
             command: GnssCommand::Decode { file },
         } => decode(&file),
@@ -247,12 +264,22 @@ fn examine(args: &DoctorArgs) -> Result<(), Failure> {
         .map(|bus| doctor::examine_bus(bus, &args.sysfs))
         .collect();
     let host = doctor::examine_host(&args.sysfs);
-    let is_well = !reports.is_empty() && reports.iter().all(doctor::BusReport::is_well);
+    let default = args.bus.is_empty().then(|| PathBuf::from(CONFIG_DEFAULT));
+    let identity = args.config.clone().or(default);
+    let identity = identity.as_deref().map(doctor::examine_identity);
+    let is_well = !reports.is_empty()
+        && reports.iter().all(doctor::BusReport::is_well)
+        && identity
+            .as_ref()
+            .is_none_or(doctor::IdentityReport::is_well);
     if args.json {
-        let object = serde_json::json!({ "well": is_well, "buses": reports, "host": host });
+        let object = serde_json::json!({
+            "well": is_well, "identity": identity, "buses": reports, "host": host
+        });
         print(&format!("{object:#}\n"))?;
     } else {
-        let mut text: String = reports.iter().map(doctor::BusReport::text).collect();
+        let mut text = identity.map_or_else(String::new, |identity| identity.text());
+        text.extend(reports.iter().map(doctor::BusReport::text));
         if reports.is_empty() {
             text.push_str(
                 "no I2C bus: enable it with `sudo raspi-config`, Interface Options, I2C, or load i2c-dev\n",

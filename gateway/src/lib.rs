@@ -12,7 +12,7 @@
 //! bound, a start that fails for any other reason than the configuration.
 //!
 //! Reading order: [`config`], [`sample`], [`anchor`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
-//! [`forward`], [`deliver`], [`run`], [`status`], [`doctor`], [`gnss`], [`series`], [`cli`].
+//! [`forward`], [`deliver`], [`run`], [`status`], [`supervise`], [`doctor`], [`enrol`], [`gnss`], [`series`], [`cli`].
 
 pub mod alert;
 pub mod anchor;
@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod deliver;
 pub mod doctor;
+pub mod enrol;
 pub mod forward;
 pub mod gnss;
 pub mod identity;
@@ -32,6 +33,7 @@ pub mod sequencer;
 pub mod series;
 pub mod spool;
 pub mod status;
+pub mod supervise;
 pub mod timekeeper;
 
-pub use cli::main;
+pub use cli::{command, main};

@@ -413,3 +413,65 @@ fn score_names_what_it_cannot_read() {
     assert_eq!(output.status.code(), Some(2));
     assert!(err.contains("small") && err.contains("large"), "{err}");
 }
+
+#[test]
+fn a_vehicle_is_named_once_from_a_folder_and_a_first_start_without_one_says_so() {
+    let folder = folder();
+    let config = folder.path().join("etc/gateway.toml");
+    let issue = folder.path().join("issue");
+    let named = ["--config", text(&config)];
+
+    let (output, _, err) = answer(&[&["identify"], &named[..]].concat());
+    assert_eq!(output.status.code(), Some(2), "no terminal: {err}");
+    let first_boot = ["identify", "--first-boot", "--issue", text(&issue)];
+    let (output, out, _) = answer(&[&first_boot, &named[..]].concat());
+    assert!(
+        output.status.success() && out.contains("no identity"),
+        "{out}"
+    );
+    let above_login = std::fs::read_to_string(&issue).unwrap();
+    assert!(above_login.contains("sudo fleet-gateway identify"));
+    let (output, out, _) = answer(&["doctor", "--config", text(&config), "--bus", "/dev/i2c-97"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out.contains("has no identity"), "{out}");
+
+    let from = [&["identify", "--from", text(folder.path())], &named[..]].concat();
+    let (output, out, err) = answer(&from);
+    assert!(output.status.success(), "{err}");
+    assert!(out.contains("this vehicle is truck-001"), "{out}");
+    let (output, _, err) = answer(&from);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("has an identity"), "{err}");
+}
+
+#[test]
+fn the_supervisor_hears_of_start_life_and_stop() {
+    let folder = folder();
+    let path = folder.path().join("notify");
+    let supervisor = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let patience = Some(Duration::from_secs(60));
+    supervisor.set_read_timeout(patience).unwrap();
+    let config = folder.path().join("gateway.toml");
+    let child = gateway(&["run", "--config", text(&config)])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let hear = || {
+        let mut bytes = [0; 512];
+        let len = supervisor.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(bytes.get(..len).unwrap()).into_owned()
+    };
+    let first = hear();
+    assert!(first.starts_with("READY=1\nSTATUS=link "), "{first}");
+    for _ in 0..5 {
+        let sign = hear();
+        assert!(sign.starts_with("WATCHDOG=1\n"), "{sign}");
+    }
+    let id = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(id, Signal::TERM).unwrap();
+    while !hear().starts_with("STOPPING=1") {}
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+}

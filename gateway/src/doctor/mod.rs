@@ -5,6 +5,7 @@
 //! something that has not said what it is, but for the commands by which a part is asked that; a truth file.
 
 mod host;
+mod identity;
 mod part;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use crate::clock::boottime_ms;
 use crate::sample::{BusHandle, LinuxBus};
 pub use host::{HostReport, examine_host};
+pub use identity::{IdentityReport, examine_identity};
 use part::{Outcome, PLACES, Place};
 
 /// What was found on one bus.

@@ -59,6 +59,22 @@ impl Pipeline {
         }
     }
 
+    /// How it is, in a few words for `systemctl status`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let stats = self.deliver.stats();
+        let unacked: u64 = Lane::ALL
+            .iter()
+            .map(|lane| stats.lanes.get(*lane).unacked)
+            .sum();
+        let link = if stats.connected { "up" } else { "down" };
+        let alerts = self.desk.open().count();
+        format!(
+            "link {link}, {unacked} records without an acknowledgement, {alerts} open alerts, spool on {}",
+            stats.mode
+        )
+    }
+
     fn clock_report(&self, stamp_ms: u64) -> ClockReport {
         let anchor = self.keeper.best();
         let utc = anchor.and_then(|anchor| utc_text(anchor.utc_ms_of(stamp_ms)));

@@ -40,6 +40,7 @@ use crate::sample::SensorBoard;
 use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX};
 use crate::spool::disk::RealDisk;
 use crate::status::{Questions, StatusSocket, read_memory};
+use crate::supervise::Notifier;
 
 /// Answers of the broker between two turns: both windows and the acknowledgements of a second, several
 /// times over. The link waits when it is full.
@@ -86,7 +87,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let memo = Memo::open(config, mqtt.floor.clone(), &mut deliver);
     let link = MqttLink::start(mqtt, event_sender).context("no thread for the link")?;
     let (issuer, intake) = sequencer::queue(QUEUE_COUNT_MAX);
-    let board = SensorBoard::new(config.sensors().count());
+    let sensor_count = config.sensors().count();
+    let board = SensorBoard::new(sensor_count);
+    let supervisor = Notifier::from_environment(sensor_count > 0, now.real_ms);
     let threads = buses.start(config, &issuer, &board)?;
     let pipeline = Pipeline::new(config, identity, deliver, now);
     let mut shell = Shell {
@@ -99,9 +102,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         board,
         link,
         memo,
+        supervisor,
     };
     shell.work();
     tracing::info!("stopping");
+    shell.supervisor.stopping();
     threads.stop();
     shell.close();
     tracing::info!("stopped");
@@ -147,6 +152,7 @@ struct Shell {
     board: SensorBoard,
     link: MqttLink,
     memo: Memo,
+    supervisor: Notifier,
 }
 
 impl Shell {
@@ -160,8 +166,16 @@ impl Shell {
             self.memo.turn(now, anchor, &mut self.pipeline.deliver);
             self.speak(now);
             self.answer(now);
+            self.report(now);
             self.wait();
         }
+    }
+
+    /// The end of a turn: everything that was due is done.
+    fn report(&mut self, now: Now) {
+        let pipeline = &self.pipeline;
+        self.supervisor
+            .turned(now.real_ms, self.board.rounds(), || pipeline.sentence());
     }
 
     fn hear(&mut self, now: Now) {

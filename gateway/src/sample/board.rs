@@ -3,7 +3,7 @@
 //! Promises: writing never waits. Never: a history.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ pub enum SensorState {
 #[derive(Debug, Clone)]
 pub struct SensorBoard {
     states: Arc<[AtomicU8]>,
+    rounds: Arc<AtomicU64>,
 }
 
 impl SensorBoard {
@@ -34,7 +35,19 @@ impl SensorBoard {
     pub fn new(count: usize) -> Self {
         Self {
             states: (0..count).map(|_| AtomicU8::new(0)).collect(),
+            rounds: Arc::new(AtomicU64::new(0)),
         }
+    }
+
+    /// Notes that a sampler has looked at everything that was due.
+    pub fn go_round(&self) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often samplers have gone round, all of them together.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     /// Notes the state of the sensor at a position.

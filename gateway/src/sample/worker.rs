@@ -151,6 +151,7 @@ impl<S: Source> Worker<S> {
     fn run(mut self, stop: &Receiver<()>) {
         loop {
             let wait = self.turns();
+            self.workplace.board.go_round();
             if self.wait_at_source(wait) {
                 if stop.try_recv() != Err(TryRecvError::Empty) {
                     return;
