@@ -2,15 +2,17 @@
 # Builds the vehicle's binary for ARM: one command per artefact.
 #
 #     cross/build.sh [--offline] TARGET...      or      cross/build.sh all
+#     cross/build.sh --program fleet-central x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu
 #
-# Leaves target/cross/TARGET/fleet-gateway, static and stripped, and checks it with cross/check.sh.
+# Leaves target/cross/TARGET/fleet-gateway, static and stripped, and checks it with cross/check.sh. The centre
+# carries SQLite in C and is linked with the C library of the machine: Debian 12 or later runs it.
 # Promises: the standard library is rustup's where the target is installed or can be added, else it is
 # built from the rust-src of the very same release; what is missing is named in one sentence and the
 # exit code is 1. Never: a host build made with RUSTC_BOOTSTRAP, or a system package installed.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 readonly repo
-readonly all=(aarch64-unknown-linux-gnu aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
+all=(aarch64-unknown-linux-gnu aarch64-unknown-linux-musl armv7-unknown-linux-gnueabihf
     arm-unknown-linux-musleabihf)
 readonly out=${CARGO_TARGET_DIR:-$repo/target}/cross
 readonly tools=$out/tools
@@ -74,11 +76,13 @@ remapped() {
 }
 
 build() {
-    local target=$1 upper cargo=(cargo build) folder=$out/build flags
+    local target=$1 upper cargo=(cargo build) folder=$out/build flags is_static=1
+    [ "$program" = fleet-gateway ] || is_static=
     upper=$(tr 'a-z-' 'A-Z_' <<<"$target")
     flags="$(remapped)"
     choose_std "$target"
     case $target in
+    x86_64-*) ;;
     *-gnu | *-gnueabihf)
         local prefix=${target/-unknown/} package
         prefix=${prefix/armv7/arm}
@@ -87,7 +91,7 @@ build() {
         export "CARGO_TARGET_${upper}_LINKER=$prefix-gcc" "CC_${target//-/_}=$prefix-gcc" \
             "AR_${target//-/_}=$prefix-ar"
         # A static binary does not ask which glibc the board has.
-        flags+="-C target-feature=+crt-static -C relocation-model=static"
+        [ -z "$is_static" ] || flags+="-C target-feature=+crt-static -C relocation-model=static"
         ;;
     *-musl*)
         if [ ${#std_flags[@]} -eq 0 ]; then
@@ -110,27 +114,39 @@ build() {
     fi
     env "CARGO_TARGET_${upper}_RUSTFLAGS=$flags" CARGO_TARGET_DIR="$folder" \
         "${cargo[@]}" --manifest-path "$repo/Cargo.toml" --release --locked ${offline:+--offline} \
-        "${std_flags[@]}" --package gateway --bin fleet-gateway --target "$target" >&2
+        "${std_flags[@]}" --package "$crate" --bin "$program" --target "$target" >&2
     mkdir -p "$out/$target"
-    install -m 755 "$folder/$target/release/fleet-gateway" "$out/$target/fleet-gateway"
-    "$repo/cross/check.sh" "$target" "$out/$target/fleet-gateway"
+    install -m 755 "$folder/$target/release/$program" "$out/$target/$program"
+    "$repo/cross/check.sh" "$target" "$out/$target/$program"
 }
 
-offline=
+offline= program=fleet-gateway crate=gateway
 targets=()
-for word in "$@"; do
-    case $word in
+while [ $# -gt 0 ]; do
+    case $1 in
     --offline) offline=1 ;;
+    --program)
+        case ${2:-} in
+        fleet-gateway) ;;
+        fleet-central) program=fleet-central crate=central all=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu) ;;
+        *) die "--program ${2:-}: allowed are fleet-gateway and fleet-central" ;;
+        esac
+        shift
+        ;;
     all) targets+=("${all[@]}") ;;
-    -*) die "unknown option $word; allowed: --offline" ;;
-    *) targets+=("$word") ;;
+    -*) die "unknown option $1; allowed: --offline, --program" ;;
+    *) targets+=("$1") ;;
     esac
+    shift
 done
-[ ${#targets[@]} -gt 0 ] || die "usage: cross/build.sh [--offline] TARGET... | all; targets: ${all[*]}"
+readonly all program crate
+[ ${#targets[@]} -gt 0 ] || die "usage: cross/build.sh [--offline] [--program PROGRAM] TARGET... | all; targets: ${all[*]}"
 for target in "${targets[@]}"; do
     [[ " ${all[*]} " == *" $target "* ]] || die "$target is not one of: ${all[*]}"
 done
 cd "$repo"
+# The binary knows when it was built: the commit's time, whatever was compiled before.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 for target in "${targets[@]}"; do
     # A subshell, so that what one target exports is not seen by the next.
     (build "$target")

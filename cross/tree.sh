@@ -12,8 +12,8 @@ readonly targets=(aarch64-unknown-linux-gnu aarch64-unknown-linux-musl armv7-unk
 # What compiles or finds C code, and what may be compiled by it.
 readonly compilers=(cc cmake bindgen pkg-config vcpkg autotools nasm-rs)
 readonly may_compile=(ring)
-# Names that end in -sys and hold no C: kernel constants in Rust.
-readonly rust_only=(linux-raw-sys)
+# Names that end in -sys and hold no C: numbers of the kernel in Rust.
+readonly rust_only=(ioctl-sys linux-raw-sys)
 readonly forbidden=(aws-lc-rs aws-lc-sys openssl-sys native-tls)
 
 tree() { cargo tree --offline --locked --package gateway --edges normal,build --target "$target" "$@"; }

@@ -39,4 +39,4 @@ mod tls;
 mod verify;
 mod writer;
 
-pub use cli::main;
+pub use cli::{command, main};

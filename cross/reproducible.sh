@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds the committed sources twice, in two checkouts and two target folders, and compares binary and package.
+#
+#     cross/reproducible.sh TARGET [ARCH]
+#
+# Promises: the exit code is 1 and the first difference is named when the bytes differ. Never: the working
+# copy's own files, or a cache of an earlier build.
+set -euo pipefail
+repo=$(cd "$(dirname "$0")/.." && pwd)
+readonly repo target=${1:?usage: cross/reproducible.sh TARGET [ARCH]} arch=${2:-}
+work=$(mktemp -d)
+readonly work
+trap 'git -C "$repo" worktree remove --force "$work/first" 2>/dev/null; git -C "$repo" worktree remove --force "$work/second-checkout" 2>/dev/null; rm -rf "$work"' EXIT
+version=$(git -C "$repo" rev-parse HEAD)
+files=()
+# Folders of unequal length: a path that got into the bytes would move everything behind it.
+for name in first second-checkout; do
+    git -C "$repo" worktree add --quiet --detach "$work/$name" "$version"
+    export CARGO_TARGET_DIR=$work/$name-target
+    "$work/$name/cross/build.sh" "$target"
+    files+=("$CARGO_TARGET_DIR/cross/$target/fleet-gateway")
+    [ -z "$arch" ] || "$work/$name/cross/package.sh" "$arch"
+done
+cmp "${files[@]}" || { printf 'cross: %s: two builds of %s differ\n' "$target" "$version" >&2; exit 1; }
+printf '%s: two builds have the same bytes, SHA-256 %s\n' "$target" "$(sha256sum "${files[0]}" | cut -d' ' -f1)"
+[ -n "$arch" ] || exit 0
+cmp "$work"/first-target/cross/fleet-gateway_*_"$arch".deb "$work"/second-checkout-target/cross/fleet-gateway_*_"$arch".deb ||
+    { printf 'cross: two packages of %s differ\n' "$version" >&2; exit 1; }
+printf '%s: two packages have the same bytes\n' "$arch"
