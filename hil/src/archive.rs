@@ -95,6 +95,15 @@ impl Parts {
             .join(format!("boot/vmlinuz-{}", self.kernel_release))
     }
 
+    /// The device tree of a Raspberry Pi 3B.
+    #[must_use]
+    pub fn pi3_tree(&self) -> PathBuf {
+        self.guest().join(format!(
+            "usr/lib/linux-image-{}/broadcom/bcm2837-rpi-3-b.dtb",
+            self.kernel_release
+        ))
+    }
+
     /// The guest's kernel modules.
     ///
     /// # Errors
@@ -375,6 +384,21 @@ fn debian_codename() -> anyhow::Result<String> {
         "this machine does not run Debian"
     );
     value("VERSION_CODENAME=").context("/etc/os-release has no VERSION_CODENAME")
+}
+
+/// The mirror of this machine, and the name of its release.
+///
+/// # Errors
+/// When it does not run Debian, or apt knows no mirror.
+pub fn machine_mirror() -> anyhow::Result<(String, String)> {
+    let codename = debian_codename()?;
+    let list = sources(&codename)?;
+    let uri = list
+        .lines()
+        .filter_map(|line| line.split(' ').nth(2).zip(line.split(' ').nth(3)))
+        .find(|(_, suite)| *suite == codename)
+        .map(|(uri, _)| uri.to_owned());
+    Ok((uri.context("apt knows no mirror of the release")?, codename))
 }
 
 /// The machine's own mirror, with the backports that carry a recent emulator.

@@ -18,9 +18,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::archive::Parts;
 use crate::clock::Stopwatch;
 use crate::guest::MARK;
+use crate::machine::Machine;
 use crate::qmp::Qmp;
 use crate::usbredir::{Adapter, Redirection};
 
+/// A guest's last sync.
+const SETTLE_MAX: Duration = Duration::from_secs(300);
 /// Lines for the harness that may wait; more than any scenario asks for, so the console never stalls.
 const LINES_MAX: usize = 1024;
 
@@ -29,14 +32,45 @@ const LINES_MAX: usize = 1024;
 pub struct Build<'a> {
     /// Emulator and kernel.
     pub parts: &'a Parts,
+    /// Which machine it is.
+    pub machine: Machine,
     /// The initramfs.
     pub initramfs: &'a Path,
-    /// The disk, raw.
-    pub disk: &'a Path,
+    /// The disks, raw; a Raspberry Pi has one.
+    pub disks: &'a [&'a Path],
+    /// What the kernel is told beside its console.
+    pub append: &'a str,
+    /// More words for QEMU.
+    pub extra: &'a [&'a str],
     /// Where the console is written down.
     pub log: &'a Path,
     /// The guest's memory, MiB.
     pub memory_mib: u32,
+}
+
+/// A QEMU whose sockets are not all connected.
+struct Starting {
+    console: ChildStdin,
+    lines: Receiver<String>,
+    qmp: UnixListener,
+    usb: Option<Redirection>,
+    log: PathBuf,
+    sockets: tempfile::TempDir,
+}
+
+impl Starting {
+    fn finish(self, mut guard: Guard) -> anyhow::Result<Board> {
+        let qmp = Qmp::start(guard.accept(&self.qmp, "QMP", &self.log)?)?;
+        Ok(Board {
+            child: guard.0.take().context("QEMU is gone")?,
+            console: self.console,
+            lines: self.lines,
+            qmp,
+            usb: self.usb,
+            log: self.log,
+            _sockets: self.sockets,
+        })
+    }
 }
 
 /// A running board.
@@ -52,7 +86,7 @@ pub struct Board {
 }
 
 impl Board {
-    /// Powers the `virt` board on, with the adapter plugged in.
+    /// Powers the board on, with the adapter plugged in.
     ///
     /// # Errors
     /// When QEMU does not come up.
@@ -63,32 +97,54 @@ impl Board {
         tick: impl Fn(u64) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let sockets = tempfile::tempdir()?;
+        let listener = UnixListener::bind(sockets.path().join("usb"))?;
+        let mut command = command(build, sockets.path());
+        let socket = sockets.path().join("usb");
+        command.arg("-chardev").arg(format!(
+            "socket,id=usb,path={},server=off",
+            socket.display()
+        ));
+        command.args(["-device", "usb-redir,chardev=usb"]);
+        let (mut board, mut guard) = Self::start(build, command, sockets)?;
+        let socket = guard.accept(&listener, "the USB socket", build.log)?;
+        board.usb = Some(Redirection::start(socket, adapter, since, tick)?);
+        board.finish(guard)
+    }
+
+    /// Powers the board on without an adapter.
+    ///
+    /// # Errors
+    /// When QEMU does not come up.
+    pub fn plain(build: &Build<'_>) -> anyhow::Result<Self> {
+        let sockets = tempfile::tempdir()?;
+        let command = command(build, sockets.path());
+        let (board, guard) = Self::start(build, command, sockets)?;
+        board.finish(guard)
+    }
+
+    fn start(
+        build: &Build<'_>,
+        mut command: std::process::Command,
+        sockets: tempfile::TempDir,
+    ) -> anyhow::Result<(Starting, Guard)> {
         let qmp_listener = UnixListener::bind(sockets.path().join("qmp"))?;
-        let usb_listener = UnixListener::bind(sockets.path().join("usb"))?;
-        let mut child = command(build, sockets.path())
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(build.log)?)
             .spawn()
             .context("start QEMU")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let mut guard = Guard(Some(child));
-        let console = stdin.context("QEMU has no standard input")?;
-        let lines = read_console(stdout.context("QEMU has no standard output")?, build.log)?;
-        let usb_socket = guard.accept(&usb_listener, "the USB socket", build.log)?;
-        let usb = Redirection::start(usb_socket, adapter, since, tick)?;
-        let qmp = Qmp::start(guard.accept(&qmp_listener, "QMP", build.log)?)?;
-        let child = guard.0.take().context("QEMU is gone")?;
-        let log = build.log.to_owned();
-        Ok(Self {
-            child,
-            console,
-            lines,
-            qmp,
-            usb: Some(usb),
-            log,
-            _sockets: sockets,
-        })
+        let guard = Guard(Some(child));
+        let starting = Starting {
+            console: stdin.context("QEMU has no standard input")?,
+            lines: read_console(stdout.context("QEMU has no standard output")?, build.log)?,
+            qmp: qmp_listener,
+            usb: None,
+            log: build.log.to_owned(),
+            sockets,
+        };
+        Ok((starting, guard))
     }
 
     /// The rest of the next marked line that begins with `start`; others before it are passed over.
@@ -163,7 +219,21 @@ impl Board {
         }
         self.child.kill()?;
         self.child.wait()?;
-        self.usb.take().context("the adapter was unplugged")?.join()
+        match self.usb.take() {
+            Some(usb) => usb.join(),
+            None => Ok(0),
+        }
+    }
+
+    /// Waits until the guest has written everything down and QEMU has, too; then the power goes.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn settle(mut self) -> anyhow::Result<()> {
+        // The guest syncs before it says so; QEMU writes through to the image's file.
+        self.line("synced", SETTLE_MAX)?;
+        self.qmp.execute("stop", serde_json::json!({}))?;
+        self.cut_power().map(drop)
     }
 }
 
@@ -213,45 +283,25 @@ fn end(child: &mut Child) {
 fn command(build: &Build<'_>, sockets: &Path) -> std::process::Command {
     let mut command = build.parts.qemu();
     let option = |start: &str, path: &Path, end: &str| format!("{start}{}{end}", path.display());
-    command
-        .args(["-M", "virt", "-cpu", "cortex-a72", "-m"])
-        .arg(build.memory_mib.to_string());
+    build
+        .machine
+        .describe(&mut command, build.parts, build.disks, build.memory_mib);
     command
         .arg("-kernel")
         .arg(build.parts.kernel())
         .arg("-initrd")
         .arg(build.initramfs);
-    command.args(["-append", "console=ttyAMA0 rdinit=/init panic=-1 quiet"]);
-    command.args([
-        "-display",
-        "none",
-        "-monitor",
-        "none",
-        "-no-reboot",
-        "-serial",
-        "stdio",
-    ]);
+    command.arg("-append").arg(format!(
+        "console={} rdinit=/init panic=-1 quiet {}",
+        build.machine.console(),
+        build.append
+    ));
+    command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
     command
         .arg("-qmp")
         .arg(option("unix:", &sockets.join("qmp"), ",server=off"));
-    command.arg("-drive").arg(option(
-        "if=none,id=disk,file=",
-        build.disk,
-        ",format=raw,cache=writeback",
-    ));
-    command.args(["-device", "virtio-blk-pci,drive=disk"]);
-    command.args([
-        "-netdev",
-        "user,id=n0",
-        "-device",
-        "virtio-net-pci,netdev=n0,romfile=",
-    ]);
-    command.arg("-chardev").arg(option(
-        "socket,id=usb,path=",
-        &sockets.join("usb"),
-        ",server=off",
-    ));
-    command.args(["-device", "qemu-xhci", "-device", "usb-redir,chardev=usb"]);
+    command.args(["-netdev", "user,id=n0"]);
+    command.args(build.extra);
     command
 }
 

@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::clock::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The index of the thermometer on the board's own controller; the chips of the adapter come before it.
+const BOARD_SENSOR: u8 = 2;
 
 /// A running centre.
 #[derive(Debug)]
@@ -51,6 +53,19 @@ pub struct StoredEpoch {
     pub fixes: Vec<(i64, i64)>,
     /// Boot time of its first reading, ms.
     pub first_ms: u64,
+}
+
+/// How the readings of a database are dated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dated {
+    /// Whose UTC comes from a receiver.
+    pub by_receiver: i64,
+    /// All others.
+    pub otherwise: i64,
+    /// The earliest, ms since 1970.
+    pub first_utc_ms: Option<i64>,
+    /// The latest.
+    pub last_utc_ms: Option<i64>,
 }
 
 impl StoredEpoch {
@@ -173,6 +188,43 @@ impl Centre {
         Ok(names)
     }
 
+    /// The codes of the thermometer on the board's own controller, of each epoch in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn board_temperatures(&self) -> anyhow::Result<Vec<i64>> {
+        let database = self.open()?;
+        let codes = database
+            .prepare(
+                "SELECT raw FROM readings WHERE sensor = ?1 AND kind = 'temperature' ORDER BY epoch, seq",
+            )?
+            .query_map([BOARD_SENSOR], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(codes)
+    }
+
+    /// How many readings of vehicles have UTC from a receiver, and how many have another or none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn dated(&self) -> anyhow::Result<Dated> {
+        let database = self.open()?;
+        let dated = database.query_row(
+            "SELECT count(*) FILTER (WHERE utc_source = 'gnss'), count(*) FILTER (WHERE utc_source <> 'gnss'),
+                    min(utc_ms), max(utc_ms) FROM readings WHERE lane = 'telemetry'",
+            [],
+            |row| {
+                Ok(Dated {
+                    by_receiver: row.get(0)?,
+                    otherwise: row.get(1)?,
+                    first_utc_ms: row.get(2)?,
+                    last_utc_ms: row.get(3)?,
+                })
+            },
+        )?;
+        Ok(dated)
+    }
+
     fn open(&self) -> anyhow::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let file = self.folder.join("fleet.sqlite");
@@ -209,9 +261,10 @@ fn stored_epoch(database: &Connection, epoch: i64) -> anyhow::Result<StoredEpoch
         first_ms: 0,
     };
     let mut rows = database.prepare(
-        "SELECT kind, raw, lat, lon, boottime_ms FROM readings WHERE epoch = ?1 AND lane = 'telemetry' ORDER BY seq",
+        "SELECT kind, raw, lat, lon, boottime_ms FROM readings
+         WHERE epoch = ?1 AND lane = 'telemetry' AND sensor < ?2 ORDER BY seq",
     )?;
-    let mut rows = rows.query([epoch])?;
+    let mut rows = rows.query([epoch, i64::from(BOARD_SENSOR)])?;
     while let Some(row) = rows.next()? {
         match row.get_ref(0)?.as_str()? {
             "temperature" => stored.temperatures.push(row.get(1)?),

@@ -12,7 +12,7 @@ use crate::rig::{Bench, Measured, PATIENCE, Rig};
 use crate::world::Truth;
 
 /// A life lasts so long behind the gateway's start, at most.
-const LIFE_MS_MAX: u64 = 9000;
+const LIFE_MS_MAX: u64 = 6000;
 /// A life without a link lasts so much longer: the first conversion, and more than may be lost at its end,
 /// so that something in it must have been durable.
 const ONLY_DISK_MS: u64 = 9000;
@@ -96,6 +96,6 @@ mod tests {
         };
         assert_eq!(series(20), series(20));
         assert_ne!(series(20), series(21));
-        assert!(series(20).iter().any(|ms| *ms < 3000) && series(20).iter().any(|ms| *ms > 6000));
+        assert!(series(20).iter().any(|ms| *ms < 2000) && series(20).iter().any(|ms| *ms > 4000));
     }
 }

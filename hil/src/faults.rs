@@ -5,13 +5,14 @@
 
 use anyhow::Context;
 
+use crate::board::Board;
 use crate::clock::wait_for;
 use crate::oracle::Life;
 use crate::rig::{Bench, Measured, PATIENCE, Rig};
 use crate::world::Truth;
 
 /// Index of the thermometer in the configuration.
-const SENSOR: u8 = 0;
+pub const SENSOR: u8 = 0;
 /// What shows that readings go on.
 const READINGS: usize = 3;
 
@@ -23,25 +24,39 @@ pub fn run(bench: &Bench<'_>) -> anyhow::Result<Measured> {
     let mut rig = Rig::prepare(bench)?;
     let (board, _) = rig.power_on()?;
     expect_readings(&rig).context("before any fault")?;
-
-    rig.world.silence(true);
-    expect_faults(&rig, 1).context("silent thermometer")?;
-    rig.world.silence(false);
-    expect_readings(&rig).context("behind the silence")?;
-
-    let faults = rig.centre.faults(SENSOR)?.len();
-    await_quiet(&rig)?;
-    board.usb()?.unplug()?;
-    expect_faults(&rig, faults + 1).context("adapter pulled out")?;
-    board.usb()?.plug_in()?;
-    expect_readings(&rig).context("adapter plugged in again")?;
-
+    silent_chip(&rig)?;
+    pulled_adapter(&rig, &board)?;
     rig.stop(board)?;
     let names = rig.centre.faults(SENSOR)?;
     rig.note(format!("faults of the thermometer: {}", names.join(", ")));
     let life = Life::stopped(&Truth::default(), &rig.world.truth()?);
     rig.judge(&[life])?;
     Ok(rig.into_measured())
+}
+
+/// The thermometer answers nothing for a while.
+///
+/// # Errors
+/// When there is no fault record, or readings do not go on.
+pub fn silent_chip(rig: &Rig<'_>) -> anyhow::Result<()> {
+    let faults = rig.centre.faults(SENSOR)?.len();
+    rig.world.silence(true);
+    expect_faults(rig, faults + 1).context("silent thermometer")?;
+    rig.world.silence(false);
+    expect_readings(rig).context("behind the silence")
+}
+
+/// The adapter is pulled out and plugged in again.
+///
+/// # Errors
+/// When there is no fault record, or readings do not go on.
+pub fn pulled_adapter(rig: &Rig<'_>, board: &Board) -> anyhow::Result<()> {
+    let faults = rig.centre.faults(SENSOR)?.len();
+    await_quiet(rig)?;
+    board.usb()?.unplug()?;
+    expect_faults(rig, faults + 1).context("adapter pulled out")?;
+    board.usb()?.plug_in()?;
+    expect_readings(rig).context("adapter plugged in again")
 }
 
 /// Waits until the database holds some more temperatures.

@@ -8,17 +8,23 @@
 //! started here, a scenario inside `cargo test`.
 
 pub mod archive;
+pub mod arm;
 pub mod board;
 pub mod centre;
 pub mod clock;
 pub mod cpio;
 pub mod cuts;
+pub mod debian;
 pub mod faults;
 pub mod guest;
+pub mod machine;
 pub mod modules;
 pub mod oracle;
 pub mod outcome;
+pub mod packaged;
+pub mod pi;
 pub mod qmp;
+pub mod remote;
 pub mod rig;
 pub mod smoke;
 pub mod tier1;

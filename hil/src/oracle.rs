@@ -73,6 +73,12 @@ impl Life {
         Self::between(before, after, 0)
     }
 
+    /// A life whose disk hung before it was ended: what was handed out meanwhile could not be accepted.
+    #[must_use]
+    pub fn hung(before: &Truth, after: &Truth, tail_max: usize) -> Self {
+        Self::between(before, after, tail_max)
+    }
+
     /// A life that goes on.
     #[must_use]
     pub fn running(before: &Truth, after: &Truth) -> Self {

@@ -77,6 +77,16 @@ impl Qmp {
         Ok(())
     }
 
+    /// Sets the temperature at a chip of the board.
+    ///
+    /// # Errors
+    /// When QEMU does not know it.
+    pub fn set_temperature(&mut self, chip: &str, milli_deg_c: i64) -> anyhow::Result<()> {
+        let arguments = json!({ "path": chip, "property": "temperature", "value": milli_deg_c });
+        self.execute("qom-set", arguments)?;
+        Ok(())
+    }
+
     fn line(&mut self) -> anyhow::Result<Value> {
         let mut line = String::new();
         let len = self.reader.read_line(&mut line).context("read from QMP")?;

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -15,7 +14,9 @@ use crate::archive::Parts;
 use crate::board::{Board, Build};
 use crate::centre::Centre;
 use crate::clock::wait_for;
-use crate::guest::{BUS_PLACE, initramfs};
+use crate::debian::make_image;
+use crate::guest::{BUS_PLACE, Load, Spool, initramfs};
+use crate::machine::{BOARD_ADDRESS, Machine};
 use crate::oracle::{self, Life, Tally};
 use crate::usbredir::Adapter;
 use crate::world::{RECEIVER, THERMOMETER, World};
@@ -43,15 +44,35 @@ pub struct Bench<'a> {
     pub folder: &'a Path,
     /// Where the spool is.
     pub spool: Spool,
+    /// The board.
+    pub machine: Machine,
 }
 
-/// Where the guest keeps its spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spool {
-    /// On the disk, as on a vehicle.
-    Disk,
-    /// In the guest's memory: nothing survives a power cut, so a scenario that cuts the power must fail.
-    Memory,
+/// What a scenario may have otherwise than others.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// So long the receiver knows neither position nor UTC.
+    pub cold_start_s: u32,
+    /// Of the disk, a power of two.
+    pub disk_bytes: u64,
+    /// What is on the disk at the beginning.
+    pub content: Option<PathBuf>,
+    /// More keys of `[spool]`.
+    pub spool_keys: String,
+    /// More words for QEMU.
+    pub extra: &'static [&'static str],
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            cold_start_s: 0,
+            disk_bytes: DISK_BYTES,
+            content: None,
+            spool_keys: String::new(),
+            extra: &[],
+        }
+    }
 }
 
 /// Everything of one scenario.
@@ -64,6 +85,7 @@ pub struct Rig<'a> {
     pub centre: Centre,
     initramfs: PathBuf,
     disk: PathBuf,
+    extra: &'static [&'static str],
     /// What was measured, one sentence each.
     pub measured: Vec<String>,
     /// The same as numbers, by name with unit.
@@ -85,22 +107,34 @@ impl<'a> Rig<'a> {
     /// # Errors
     /// When one of them cannot be had.
     pub fn prepare(bench: &'a Bench<'a>) -> anyhow::Result<Self> {
+        Self::prepare_with(bench, &Setting::default())
+    }
+
+    /// The same with a world or a configuration that is not the usual one.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn prepare_with(bench: &'a Bench<'a>, setting: &Setting) -> anyhow::Result<Self> {
         let centre = Centre::start(bench.central, bench.folder)?;
-        let world = World::begin(bench.folder, SEED)?;
+        let world = World::begin(bench.folder, SEED, setting.cold_start_s)?;
         let image = bench.folder.join("initramfs");
-        let configuration = configuration(centre.port(), bench.spool);
-        fs::write(
-            &image,
-            initramfs(bench.parts, bench.gateway, &configuration)?,
-        )?;
+        let configuration = configuration(centre.port(), bench, &setting.spool_keys);
+        let load = Load {
+            machine: bench.machine,
+            gateway: bench.gateway,
+            configuration: &configuration,
+            spool: bench.spool,
+        };
+        fs::write(&image, initramfs(bench.parts, &load)?)?;
         let disk = bench.folder.join("disk");
-        make_disk(&disk)?;
+        make_image(&disk, setting.disk_bytes, setting.content.as_deref())?;
         Ok(Self {
             bench,
             world,
             centre,
             initramfs: image,
             disk,
+            extra: setting.extra,
             measured: Vec::new(),
             values: BTreeMap::new(),
         })
@@ -113,8 +147,11 @@ impl<'a> Rig<'a> {
     pub fn power_on(&self) -> anyhow::Result<(Board, u64)> {
         let build = Build {
             parts: self.bench.parts,
+            machine: self.bench.machine,
             initramfs: &self.initramfs,
-            disk: &self.disk,
+            disks: &[self.disk.as_path()],
+            append: "",
+            extra: self.extra,
             log: &self.bench.folder.join("console.log"),
             memory_mib: GUEST_MEMORY_MIB,
         };
@@ -155,6 +192,11 @@ impl<'a> Rig<'a> {
         self.note(format!("largest resident memory {kib} KiB"));
         let peak_kib = self.values.entry("vm_hwm_kib").or_insert(kib);
         *peak_kib = kib.max(*peak_kib);
+        let bound = board.ask("bound", "bound oom_kill", PATIENCE)?;
+        ensure!(
+            bound.starts_with("0 "),
+            "the guest's cgroup of 64 MB says oom_kill {bound}"
+        );
         ensure!(
             kib < RSS_MAX_KIB,
             "the gateway uses {kib} KiB, less than {RSS_MAX_KIB} are allowed"
@@ -167,7 +209,7 @@ impl<'a> Rig<'a> {
     pub fn drain_max(&self) -> Duration {
         match self.bench.spool {
             Spool::Disk => PATIENCE,
-            Spool::Memory => VAIN,
+            Spool::Memory | Spool::Unsynced => VAIN,
         }
     }
 
@@ -216,34 +258,22 @@ impl<'a> Rig<'a> {
     }
 }
 
-fn configuration(port: u16, spool: Spool) -> String {
-    let spool = match spool {
-        Spool::Disk => "/data/spool",
-        Spool::Memory => "/run/spool",
-    };
-    format!(
-        "[device]\nid = \"board-1\"\n\n[spool]\ndir = \"{spool}\"\n\n[status]\n\
+fn configuration(port: u16, bench: &Bench<'_>, spool_keys: &str) -> String {
+    let spool = bench.spool.folder();
+    let mut text = format!(
+        "[device]\nid = \"board-1\"\n\n[spool]\ndir = \"{spool}\"\n{spool_keys}\n[status]\n\
          socket = \"/run/status.sock\"\n\n[broker]\nhost = \"10.0.2.2\"\nport = {port}\n\
          backoff_ms_min = 100\nbackoff_ms_max = 1000\n\n[[bus]]\nname = \"usb\"\npath = \"{BUS_PLACE}\"\n\n\
          [[bus.sensor]]\nname = \"cargo\"\ndriver = \"tmp117\"\naddress = {THERMOMETER}\nrole = \"load\"\n\
          period_ms = 1000\nlimit_high_deg_c = 8.0\n\n[[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\n\
          address = {RECEIVER}\nrole = \"vehicle\"\n"
-    )
-}
-
-fn make_disk(disk: &Path) -> anyhow::Result<()> {
-    fs::File::create(disk)?.set_len(DISK_BYTES)?;
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("mkfs.ext4")
-        .args(["-q", "-F"])
-        .arg(disk)
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .output()
-        .context("start mkfs.ext4")?;
-    ensure!(
-        output.status.success(),
-        "mkfs.ext4 failed: {}",
-        String::from_utf8_lossy(&output.stderr)
     );
-    Ok(())
+    if bench.machine.has_board_chip() {
+        text.push_str(&format!(
+            "\n[[bus]]\nname = \"header\"\npath = \"/dev/i2c-1\"\n\n[[bus.sensor]]\nname = \"hold\"\n\
+             driver = \"tmp105\"\naddress = {BOARD_ADDRESS}\nrole = \"load\"\nperiod_ms = 1000\n\
+             limit_high_deg_c = 8.0\n"
+        ));
+    }
+    text
 }

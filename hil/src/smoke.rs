@@ -18,7 +18,7 @@ use crate::oracle::Life;
 use crate::world::Truth;
 
 /// The configuration to start from that the package carries.
-const EXAMPLE: &str = include_str!("../../cross/package/gateway.toml");
+const EXAMPLE: &str = include_str!("../../cross/package/fleet-gateway/gateway.toml");
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The run: so many readings of a thermometer at 1 Hz.

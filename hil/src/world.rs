@@ -80,11 +80,12 @@ impl World {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn begin(folder: &Path, seed: u64) -> anyhow::Result<Self> {
+    pub fn begin(folder: &Path, seed: u64, cold_start_s: u32) -> anyhow::Result<Self> {
         let file = folder.join("scenario.toml");
         let scenario = format!(
             "speed_x = 1.0\nseed = {seed}\ntruth_file = \"truth.jsonl\"\n\n[[chip]]\nkind = \"ublox\"\n\
-             address = {RECEIVER}\n[chip.route]\nstart_lat_deg = 52.52\nstart_lon_deg = 13.40\n"
+             address = {RECEIVER}\n[chip.route]\nstart_lat_deg = 52.52\nstart_lon_deg = 13.40\n\
+             cold_start_s = {cold_start_s}\n"
         );
         std::fs::write(&file, scenario).with_context(|| format!("write {}", file.display()))?;
         let since = Stopwatch::start();
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn the_temperature_leaps_when_it_is_told_to_and_the_truth_has_both() {
         let folder = tempfile::tempdir().unwrap();
-        let world = World::begin(folder.path(), 1).unwrap();
+        let world = World::begin(folder.path(), 1, 0).unwrap();
         let calm = read_code(&world, 2000);
         assert!((4 * 128 - 40..4 * 128 + 40).contains(&calm), "{calm}");
         world.heat();
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn a_silent_thermometer_acknowledges_nothing_and_the_receiver_does() {
         let folder = tempfile::tempdir().unwrap();
-        let world = World::begin(folder.path(), 1).unwrap();
+        let world = World::begin(folder.path(), 1, 0).unwrap();
         world.silence(true);
         assert_eq!(
             world.bus().message_write(THERMOMETER, &[0]),
@@ -257,7 +258,7 @@ mod tests {
     fn a_world_of_another_seed_has_other_noise() {
         let codes = |seed| {
             let folder = tempfile::tempdir().unwrap();
-            let world = World::begin(folder.path(), seed).unwrap();
+            let world = World::begin(folder.path(), seed, 0).unwrap();
             (2..8)
                 .map(|s| read_code(&world, s * 1000))
                 .collect::<Vec<_>>()

@@ -1,0 +1,471 @@
+//! The Debian package on a Debian with systemd, on the emulated board.
+//!
+//! Promises: an installed package without an identity runs nothing and says why; with one from the boot
+//! partition it starts under its own user, reads a real `/dev/i2c-N` and resolves the broker's name; it comes
+//! back from `kill -9`; when the card hangs, the pipeline hangs, and the watchdog starts it again; an upgrade
+//! with a spool full of readings loses none; a removal keeps spool and configuration, a purge asks nothing.
+//! Never: a change to the package under test.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::archive::Parts;
+use crate::board::{Board, Build};
+use crate::centre::Centre;
+use crate::clock::{Stopwatch, wait_for};
+use crate::debian::{Debian, initramfs, make_image};
+use crate::machine::Machine;
+use crate::oracle::{self, Life};
+use crate::rig::{Measured, PATIENCE};
+use crate::usbredir::Adapter;
+use crate::world::{RECEIVER, THERMOMETER, Truth, World};
+
+const MEMORY_MIB: u32 = 512;
+const DISK_BYTES: u64 = 64 * 1024 * 1024;
+const DATA: &str = "/var/lib/fleet-gateway";
+/// What shows that readings go on.
+const READINGS: usize = 5;
+/// Readings of the thermometer in the spool before the gateway is installed.
+const PRELOADED: usize = 5_000;
+/// The watchdog of the test, so that a hang is over within seconds; and room between two lives to see both.
+const QUICK: &str = "[Service]\\nWatchdogSec=10\\nRestartSec=15\\n";
+/// Between the two versions of an upgrade.
+const PAUSE: &str = "[Service]\\nExecStartPre=/bin/sleep 15\\n";
+/// While the card hangs, readings are taken that nobody can accept: the watchdog's time, twice.
+const HUNG_TAIL_MAX: usize = 120;
+const SEED: u64 = 41;
+
+/// What the scenario is given.
+#[derive(Debug)]
+pub struct Packages<'a> {
+    /// Emulator, kernel and tools.
+    pub parts: &'a Parts,
+    /// The image of Debian.
+    pub image: &'a Path,
+    /// The package, and the same one with a later version.
+    pub debs: [&'a Path; 2],
+    /// The gateway of this machine, to fill a spool with.
+    pub gateway: &'a Path,
+    /// The host's `fleet-central`.
+    pub central: &'a Path,
+    /// An empty folder for everything that is written.
+    pub folder: &'a Path,
+}
+
+struct Yard {
+    world: World,
+    centre: Centre,
+    debian: Debian,
+    lives: Vec<Life>,
+    before: Truth,
+    sentences: Vec<String>,
+}
+
+/// Runs the scenario; what was measured.
+///
+/// # Errors
+/// When a promise does not hold.
+pub fn run(given: &Packages<'_>) -> anyhow::Result<Measured> {
+    let preloaded = preload(given).context("fill a spool")?;
+    let mut yard = Yard::open(given)?;
+    yard.without_identity().context("without an identity")?;
+    yard.first_start().context("first start")?;
+    yard.killed().context("kill -9")?;
+    yard.hung().context("a card that hangs")?;
+    yard.upgraded(&preloaded).context("upgrade")?;
+    yard.removed().context("removal and purge")?;
+    Ok(Measured {
+        sentences: yard.sentences,
+        ..Measured::default()
+    })
+}
+
+/// Fills a spool with this machine's gateway, whose broker is not there; what its chips handed out.
+fn preload(given: &Packages<'_>) -> anyhow::Result<Truth> {
+    let folder = given.folder.join("preload");
+    fs::create_dir_all(&folder)?;
+    fs::write(
+        folder.join("scenario.toml"),
+        "speed_x = 600.0\nseed = 5\ntruth_file = \"truth.jsonl\"\n\n[[chip]]\nkind = \"tmp117\"\n\
+         address = 0x48\nbase_deg_c = 4.0\nnoise_lsb_rms = 6.0\n",
+    )?;
+    // Nobody listens on a port that was free a moment ago.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
+    let config = folder.join("gateway.toml");
+    fs::write(
+        &config,
+        format!(
+            "[device]\nid = \"board-1\"\n[spool]\ndir = \"spool\"\n[broker]\nhost = \"127.0.0.1\"\nport = {port}\n\
+             [[bus]]\nname = \"i2c\"\npath = \"sim:scenario.toml\"\n[[bus.sensor]]\nname = \"cargo\"\n\
+             driver = \"tmp117\"\naddress = 0x48\nrole = \"load\"\n"
+        ),
+    )?;
+    let mut gateway = Ended(
+        Command::new(given.gateway)
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("gateway.log"))?)
+            .spawn()
+            .context("start the gateway")?,
+    );
+    let truth = || Truth::read(&folder.join("truth.jsonl"));
+    wait_for("a spool full of readings", PATIENCE, || {
+        ensure!(gateway.0.try_wait()?.is_none(), "the gateway has ended");
+        let count = truth().unwrap_or_default().temperatures.len();
+        Ok((count >= PRELOADED).then_some(()))
+    })?;
+    let id = Pid::from_raw(i32::try_from(gateway.0.id())?).context("process id 0")?;
+    kill_process(id, Signal::TERM)?;
+    let status = wait_for("the clean stop", PATIENCE, || Ok(gateway.0.try_wait()?))?;
+    ensure!(status.success(), "the clean stop ended with {status}");
+    truth()
+}
+
+/// A process that is ended with its owner.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.0.kill().ok();
+            self.0.wait().ok();
+        }
+    }
+}
+
+impl Yard {
+    fn open(given: &Packages<'_>) -> anyhow::Result<Self> {
+        let folder = given.folder;
+        let centre = Centre::start(given.central, folder)?;
+        let world = World::begin(folder, SEED, 0)?;
+        let ramdisk = folder.join("initramfs");
+        fs::write(&ramdisk, initramfs(given.parts)?)?;
+        let system = folder.join("system");
+        // Sparse, so that a copy costs what it holds.
+        let copied = Command::new("cp")
+            .args(["--sparse=always", "--reflink=auto"])
+            .args([given.image, &system])
+            .status()?;
+        ensure!(copied.success(), "the image could not be copied");
+        let bench = folder.join("bench");
+        fs::create_dir_all(bench.join("identity"))?;
+        for (deb, name) in given.debs.iter().zip(["first.deb", "second.deb"]) {
+            fs::copy(deb, bench.join(name))?;
+        }
+        fs::write(
+            bench.join("identity/gateway.toml"),
+            configuration(centre.port()),
+        )?;
+        let (bench_disk, data_disk) = (folder.join("bench.ext4"), folder.join("data.ext4"));
+        make_image(&bench_disk, DISK_BYTES, Some(&bench))?;
+        let spool = folder.join("preload/data");
+        fs::create_dir_all(&spool)?;
+        fs::rename(folder.join("preload/spool"), spool.join("spool"))?;
+        make_image(&data_disk, DISK_BYTES, Some(&spool))?;
+        let disks: [&Path; 3] = [&system, &bench_disk, &data_disk];
+        let build = Build {
+            parts: given.parts,
+            machine: Machine::Virt,
+            initramfs: &ramdisk,
+            disks: &disks,
+            append: "systemd.show_status=false systemd.getty_auto=no",
+            extra: &[],
+            log: &folder.join("console.log"),
+            memory_mib: MEMORY_MIB,
+        };
+        let watch = Stopwatch::start();
+        let adapter = Adapter::new(world.bus());
+        let board = Board::power_on(&build, adapter, world.since(), world.tick())?;
+        let debian = Debian::boot(board)?;
+        let sentences = vec![format!(
+            "Debian with systemd after {} s",
+            watch.elapsed().as_secs()
+        )];
+        Ok(Self {
+            world,
+            centre,
+            debian,
+            lives: Vec::new(),
+            before: Truth::default(),
+            sentences,
+        })
+    }
+
+    fn note(&mut self, sentence: impl Into<String>) {
+        self.sentences.push(sentence.into());
+    }
+
+    fn without_identity(&mut self) -> anyhow::Result<()> {
+        let debian = &mut self.debian;
+        debian.run(
+            "mkdir -p /bench && mount /dev/vdb /bench && ip addr add 10.0.2.15/24 dev eth0 2>/dev/null; \
+             for n in /sys/class/net/e*; do n=${n##*/}; ip addr replace 10.0.2.15/24 dev $n; ip link set $n up; done; \
+             ip route replace default via 10.0.2.2",
+        )?;
+        debian.run(&format!("mkdir -p {DATA} && mount /dev/vdc {DATA}"))?;
+        debian.run("dpkg -i /bench/first.deb")?;
+        let (_, active) = debian.code("systemctl is-active fleet-gateway")?;
+        ensure!(active == "inactive", "without an identity it is {active}");
+        let (code, text) = debian.code("fleet-gateway doctor --json")?;
+        ensure!(
+            code == 1 && text.contains("has no identity"),
+            "doctor says ({code}) {text}"
+        );
+        debian.run("systemctl start fleet-gateway-identity")?;
+        let issue = debian.run("cat /run/issue.d/fleet-gateway.issue")?;
+        ensure!(
+            issue.contains("fleet-gateway identify"),
+            "the login prompt says {issue}"
+        );
+        self.note(
+            "installed without an identity: nothing runs, doctor and the login prompt say why",
+        );
+        Ok(())
+    }
+
+    fn first_start(&mut self) -> anyhow::Result<()> {
+        let debian = &mut self.debian;
+        let bus = debian
+            .run("grep -l i2c-tiny-usb /sys/class/i2c-dev/*/name | head -n 1 | cut -d/ -f5")?;
+        debian.run(&format!(
+            "mkdir -p /boot/firmware/fleet-gateway && cd /boot/firmware/fleet-gateway && \
+             sed s,@I2C@,/dev/{bus}, /bench/identity/gateway.toml > gateway.toml && \
+             mkdir -p /etc/systemd/system/fleet-gateway.service.d && \
+             printf '{QUICK}' > /etc/systemd/system/fleet-gateway.service.d/quick.conf && systemctl daemon-reload"
+        ))?;
+        // As a start of the machine does it: the identity first, then the gateway.
+        debian.run("systemctl start fleet-gateway-identity && systemctl start fleet-gateway")?;
+        let shown = debian.run(
+            "systemctl show fleet-gateway -p ActiveState -p Type -p User -p WatchdogUSec -p NRestarts -p StatusText",
+        )?;
+        for expected in [
+            "ActiveState=active",
+            "Type=notify",
+            "User=fleet-gateway",
+            "WatchdogUSec=10s",
+        ] {
+            ensure!(shown.contains(expected), "systemd shows {shown}");
+        }
+        self.expect_readings()?;
+        let debian = &mut self.debian;
+        let doctor =
+            debian.code("fleet-gateway doctor --config /etc/fleet-gateway/gateway.toml")?;
+        let status =
+            debian.run("fleet-gateway status --config /etc/fleet-gateway/gateway.toml --json")?;
+        ensure!(status.contains("\"device\""), "status says {status}");
+        let exposure =
+            debian.code("systemd-analyze security fleet-gateway --no-pager | tail -n 1")?;
+        let rss = debian
+            .run("grep VmHWM /proc/$(systemctl show -p MainPID --value fleet-gateway)/status")?;
+        self.note(format!("started by systemd: {shown}"));
+        self.note(format!(
+            "doctor beside it ends with {}: {}",
+            doctor.0, doctor.1
+        ));
+        self.note(format!("{}; {rss}", exposure.1));
+        Ok(())
+    }
+
+    fn killed(&mut self) -> anyhow::Result<()> {
+        self.debian
+            .run("kill -9 $(systemctl show -p MainPID --value fleet-gateway)")?;
+        self.expect_gone()?;
+        self.end_life(Life::cut)?;
+        self.expect_restarts(1)?;
+        self.expect_readings()?;
+        self.note("killed with SIGKILL: started again, readings go on");
+        Ok(())
+    }
+
+    /// The pipeline hangs in a write while every other thread goes on.
+    fn hung(&mut self) -> anyhow::Result<()> {
+        let watch = Stopwatch::start();
+        self.debian.run(&format!("fsfreeze -f {DATA}"))?;
+        wait_for("the watchdog", PATIENCE, || {
+            let (_, text) = self
+                .debian
+                .code("journalctl -u fleet-gateway --no-pager | grep -c 'Watchdog timeout'")?;
+            Ok((text.trim() != "0").then_some(()))
+        })?;
+        let elapsed = watch.elapsed().as_secs();
+        self.debian.run(&format!("fsfreeze -u {DATA}"))?;
+        self.expect_gone()?;
+        self.end_life(|before, after| Life::hung(before, after, HUNG_TAIL_MAX))?;
+        self.expect_restarts(2)?;
+        self.expect_readings()?;
+        self.note(format!(
+            "the card hung: the watchdog gave the pipeline up after {elapsed} s, started again, readings go on"
+        ));
+        Ok(())
+    }
+
+    fn upgraded(&mut self, preloaded: &Truth) -> anyhow::Result<()> {
+        self.debian.0.qmp().set_link("n0", false)?;
+        let before = self.world.truth()?.temperatures.len();
+        wait_for("readings without a link", PATIENCE, || {
+            Ok((self.world.truth()?.temperatures.len() >= before + 15).then_some(()))
+        })?;
+        let sum = self
+            .debian
+            .run("sha256sum /etc/fleet-gateway/gateway.toml")?;
+        // The pause lets the harness look between the two processes.
+        self.debian.run(&format!(
+            "printf '{PAUSE}' > /etc/systemd/system/fleet-gateway.service.d/pause.conf && systemctl daemon-reload && \
+             (setsid sh -c 'dpkg -i /bench/second.deb > /run/upgrade.log 2>&1; echo $? > /run/upgrade.code' \
+             > /dev/null 2>&1 &)"
+        ))?;
+        wait_for("the pause between the two versions", PATIENCE, || {
+            let (_, state) = self
+                .debian
+                .code("systemctl show -p SubState --value fleet-gateway")?;
+            Ok((state == "start-pre").then_some(()))
+        })?;
+        self.end_life(Life::stopped)?;
+        wait_for("the end of the upgrade", PATIENCE, || {
+            let (code, text) = self
+                .debian
+                .code("cat /run/upgrade.code && cat /run/upgrade.log")?;
+            ensure!(code != 0 || text.starts_with("0|"), "dpkg says {text}");
+            Ok((code == 0).then_some(()))
+        })?;
+        let kept = self
+            .debian
+            .run("sha256sum /etc/fleet-gateway/gateway.toml")?;
+        ensure!(sum == kept, "the configuration has changed: {sum}, {kept}");
+        let version = self
+            .debian
+            .run("dpkg-query -W -f '${Version}' fleet-gateway")?;
+        ensure!(version.ends_with("+r2"), "the version is {version}");
+        self.debian.0.qmp().set_link("n0", true)?;
+        self.expect_readings()?;
+        self.debian.run("systemctl stop fleet-gateway")?;
+        let after = self.world.truth()?;
+        self.lives.push(Life::stopped(&self.before, &after));
+        self.lives.push(Life::stopped(&Truth::default(), preloaded));
+        // What a clean stop left unsent is sent by the next life, which takes no part in the comparison.
+        self.debian.run("systemctl start fleet-gateway")?;
+        let tally = wait_for("every reading of every life", PATIENCE, || {
+            self.centre.check_children()?;
+            let running = Life::running(&after, &self.world.truth()?);
+            let all = self
+                .lives
+                .iter()
+                .cloned()
+                .chain([running])
+                .collect::<Vec<_>>();
+            Ok(oracle::compare(&all, self.centre.stored()?).ok())
+        })
+        .or_else(|late| {
+            let running = Life::running(&after, &self.world.truth()?);
+            let all = self
+                .lives
+                .iter()
+                .cloned()
+                .chain([running])
+                .collect::<Vec<_>>();
+            oracle::compare(&all, self.centre.stored()?).context(late.to_string())
+        })?;
+        let report = self.centre.verify()?;
+        for key in ["duplicates", "unexplained_gaps", "clashes"] {
+            let count = report.get(key).and_then(Value::as_u64);
+            ensure!(count == Some(0), "verify says {key}: {count:?}");
+        }
+        self.note(format!(
+            "upgraded to {version} during an outage, {} readings in the spool from before: {} stored once, {} not yet \
+             accepted at the kill and the hang",
+            preloaded.temperatures.len(),
+            tally.stored,
+            tally.cut
+        ));
+        Ok(())
+    }
+
+    fn removed(&mut self) -> anyhow::Result<()> {
+        let debian = &mut self.debian;
+        debian.run("dpkg -r fleet-gateway </dev/null")?;
+        debian.run(&format!(
+            "test -e /etc/fleet-gateway/gateway.toml && test -d {DATA}/spool"
+        ))?;
+        debian.run(&format!("umount {DATA}; dpkg -P fleet-gateway </dev/null"))?;
+        debian.run(&format!("! test -e /etc/fleet-gateway && ! test -e {DATA}"))?;
+        self.note("removal kept spool and configuration; purge removed both without a question");
+        Ok(())
+    }
+
+    /// The process has ended, and the next one has not begun.
+    fn expect_gone(&mut self) -> anyhow::Result<()> {
+        wait_for("the end of the process", PATIENCE, || {
+            let (_, id) = self
+                .debian
+                .code("systemctl show -p MainPID --value fleet-gateway")?;
+            Ok((id == "0").then_some(()))
+        })
+    }
+
+    fn end_life(&mut self, life: impl FnOnce(&Truth, &Truth) -> Life) -> anyhow::Result<()> {
+        let after = self.world.truth()?;
+        self.lives.push(life(&self.before, &after));
+        self.before = after;
+        Ok(())
+    }
+
+    fn expect_restarts(&mut self, count: u32) -> anyhow::Result<()> {
+        wait_for("the restart", PATIENCE, || {
+            let (_, shown) = self
+                .debian
+                .code("systemctl show -p NRestarts -p ActiveState fleet-gateway")?;
+            let is_back = shown.contains(&format!("NRestarts={count}"))
+                && shown.contains("ActiveState=active");
+            Ok(is_back.then_some(()))
+        })
+    }
+
+    /// Readings of the running process are in the database.
+    fn expect_readings(&mut self) -> anyhow::Result<()> {
+        let count = |centre: &Centre| {
+            anyhow::Ok(
+                centre
+                    .stored()?
+                    .iter()
+                    .map(|epoch| epoch.temperatures.len())
+                    .sum::<usize>(),
+            )
+        };
+        let handed_out = self.world.truth()?.temperatures.len();
+        wait_for("more readings from the chip", PATIENCE, || {
+            Ok((self.world.truth()?.temperatures.len() >= handed_out + READINGS).then_some(()))
+        })?;
+        let stored = count(&self.centre)?;
+        wait_for("more readings in the database", PATIENCE, || {
+            self.centre.check_children()?;
+            Ok((count(&self.centre)? >= stored + READINGS).then_some(()))
+        })
+    }
+}
+
+fn configuration(port: u16) -> String {
+    format!(
+        "[device]\nid = \"board-1\"\n\n[spool]\ndir = \"{DATA}/spool\"\n\n[status]\n\
+         socket = \"/run/fleet-gateway/status.sock\"\n\n[broker]\nhost = \"broker.test\"\nport = {port}\n\
+         backoff_ms_min = 100\nbackoff_ms_max = 1000\nreconnect_spread_ms = 0\n\n[[bus]]\nname = \"usb\"\n\
+         path = \"@I2C@\"\n\n[[bus.sensor]]\nname = \"cargo\"\ndriver = \"tmp117\"\naddress = {THERMOMETER}\n\
+         role = \"load\"\nperiod_ms = 1000\n\n[[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\n\
+         address = {RECEIVER}\nrole = \"vehicle\"\n"
+    )
+}
+
+/// Where the packages are that `cross/package.sh` left: the first, and the one with a later version.
+#[must_use]
+pub fn debs(folder: &Path) -> [PathBuf; 2] {
+    ["", "+r2"].map(|end| folder.join(format!("fleet-gateway_0.0.0{end}_arm64.deb")))
+}
