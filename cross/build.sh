@@ -113,14 +113,14 @@ build() {
         folder=$out/build-std
     fi
     env "CARGO_TARGET_${upper}_RUSTFLAGS=$flags" CARGO_TARGET_DIR="$folder" \
-        "${cargo[@]}" --manifest-path "$repo/Cargo.toml" --release --locked ${offline:+--offline} \
+        "${cargo[@]}" --manifest-path "$repo/Cargo.toml" --profile "$profile" --locked ${offline:+--offline} \
         "${std_flags[@]}" --package "$crate" --bin "$program" --target "$target" >&2
     mkdir -p "$out/$target"
-    install -m 755 "$folder/$target/release/$program" "$out/$target/$program"
+    install -m 755 "$folder/$target/$profile/$program" "$out/$target/$program"
     "$repo/cross/check.sh" "$target" "$out/$target/$program"
 }
 
-offline= program=fleet-gateway crate=gateway
+offline= program=fleet-gateway crate=gateway profile=vehicle
 targets=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -128,7 +128,7 @@ while [ $# -gt 0 ]; do
     --program)
         case ${2:-} in
         fleet-gateway) ;;
-        fleet-central) program=fleet-central crate=central all=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu) ;;
+        fleet-central) program=fleet-central crate=central profile=release all=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu) ;;
         *) die "--program ${2:-}: allowed are fleet-gateway and fleet-central" ;;
         esac
         shift
@@ -139,7 +139,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-readonly all program crate
+readonly all program crate profile
 [ ${#targets[@]} -gt 0 ] || die "usage: cross/build.sh [--offline] [--program PROGRAM] TARGET... | all; targets: ${all[*]}"
 for target in "${targets[@]}"; do
     [[ " ${all[*]} " == *" $target "* ]] || die "$target is not one of: ${all[*]}"

@@ -24,7 +24,8 @@ targets=("$@")
 [ "$1" != all ] || targets=("${all[@]}")
 skipped=
 cd "$repo"
-cargo build --quiet --locked --package central --package hil
+# What a test run of the whole workspace has just built is not built again with other features.
+[ -n "${FLEET_BUILT:-}" ] || cargo build --quiet --locked --package central --package hil
 for target in "${targets[@]}"; do
     case $target in
     aarch64-*) emulator=(qemu-aarch64-static) ;;

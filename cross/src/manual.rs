@@ -38,11 +38,7 @@ fn page(command: &clap::Command, title: &str) -> anyhow::Result<Vec<u8>> {
     let examples = command.get_after_help().map(ToString::to_string);
     // clap keeps names for the life of the program, which is a moment here.
     let name: &'static str = title.to_owned().leak();
-    let command = command
-        .clone()
-        .name(name)
-        .bin_name(words)
-        .after_help("");
+    let command = command.clone().name(name).bin_name(words).after_help("");
     let man = Man::new(command).title(title.to_uppercase());
     let mut bytes = Vec::new();
     man.render_title(&mut bytes)?;

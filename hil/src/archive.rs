@@ -77,7 +77,7 @@ impl Parts {
             .collect::<Vec<_>>();
         let mut command = Command::new("nice");
         command
-            .args(["-n", "10"])
+            .args(["-n", "5"])
             .arg(host.join("usr/bin/qemu-system-aarch64"));
         command.arg("-L").arg(host.join("usr/share/qemu"));
         command.env("LD_LIBRARY_PATH", search.join(":"));

@@ -292,8 +292,9 @@ fn command(build: &Build<'_>, sockets: &Path) -> std::process::Command {
         .arg("-initrd")
         .arg(build.initramfs);
     command.arg("-append").arg(format!(
-        "console={} rdinit=/init panic=-1 quiet {}",
+        "console={} rdinit=/init panic=-1 quiet {} {}",
         build.machine.console(),
+        build.machine.append(),
         build.append
     ));
     command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);

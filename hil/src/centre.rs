@@ -203,6 +203,20 @@ impl Centre {
         Ok(codes)
     }
 
+    /// The stamp of the earliest value of any sensor, ms of the guest's boot time.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn first_stamp_ms(&self) -> anyhow::Result<Option<u64>> {
+        let database = self.open()?;
+        let first: Option<i64> = database.query_row(
+            "SELECT min(boottime_ms) FROM readings WHERE kind IN ('temperature', 'position')",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(first.map(u64::try_from).transpose()?)
+    }
+
     /// How many readings of vehicles have UTC from a receiver, and how many have another or none.
     ///
     /// # Errors

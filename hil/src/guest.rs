@@ -84,7 +84,6 @@ mount -t devtmpfs dev /dev
 say() { echo "HIL $*"; }
 . /etc/board
 say init at $(cut -d' ' -f1 /proc/uptime) s
-date -s @0 > /run/date
 for module in $(cat /modules/order); do
     insmod /modules/$module.ko || say cannot load $module
 done

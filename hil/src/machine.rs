@@ -36,7 +36,9 @@ const VIRT_MODULES: [&str; 10] = [
     "overlay",
 ];
 /// The same of the Raspberry Pi. Without `phy_generic` the USB controller waits for a quarter of a minute.
-const PI3_MODULES: [&str; 14] = [
+const PI3_MODULES: [&str; 15] = [
+    // Without its generator the kernel has no random numbers for seconds, and an epoch waits for them.
+    "bcm2835_rng",
     "i2c_bcm2835",
     "i2c_dev",
     "bcm2835",
@@ -78,6 +80,16 @@ impl Machine {
         match self {
             Self::Virt => "ttyAMA0",
             Self::Pi3 => "ttyS1,115200",
+        }
+    }
+
+    /// What else the kernel is told. The firmware of a Raspberry Pi hands the kernel random bytes; the emulator
+    /// has none, so the generator of the chip must count.
+    #[must_use]
+    pub fn append(self) -> &'static str {
+        match self {
+            Self::Virt => "",
+            Self::Pi3 => "rng_core.default_quality=1000",
         }
     }
 

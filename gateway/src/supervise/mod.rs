@@ -121,7 +121,15 @@ mod tests {
         let mut vigil = Vigil::new(Some(LIMIT_MS), true, 0);
         let last = (0..=61).map(|s| vigil.turned(s * 1000, 0)).last();
         assert_eq!(last, Some(Sign::Stuck));
-        assert_eq!(vigil.turned(62_000, 1), Sign::Alive);
+        assert_eq!(
+            vigil.turned(62_000, 1),
+            Sign::None,
+            "the next one is due at 70 s"
+        );
+        let signs = (63..=70)
+            .map(|s| vigil.turned(s * 1000, s))
+            .collect::<Vec<_>>();
+        assert_eq!(signs.iter().filter(|s| **s == Sign::Alive).count(), 1);
     }
 
     #[test]
