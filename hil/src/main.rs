@@ -38,6 +38,9 @@ struct Cli {
     /// Run this scenario alone.
     #[arg(long, value_enum, conflicts_with = "tier")]
     only: Option<Scenario>,
+    /// The machine does other work: times are told and not judged.
+    #[arg(long)]
+    busy: bool,
     /// Run on a real board over ssh: user@host.
     #[arg(long, value_name = "USER@HOST", conflicts_with_all = ["tier", "only", "cuts"])]
     target: Option<String>,
@@ -140,6 +143,7 @@ struct Tools {
     central: PathBuf,
     /// Each scenario writes below it.
     folder: PathBuf,
+    is_busy: bool,
 }
 
 /// The tools, or why the scenarios are skipped.
@@ -168,6 +172,7 @@ fn provided(cli: &Cli) -> anyhow::Result<Result<Tools, String>> {
         gateway,
         central,
         folder: target.join("hil/run"),
+        is_busy: cli.busy,
     }))
 }
 
@@ -362,6 +367,7 @@ fn in_folder(
         folder,
         spool,
         machine,
+        is_busy: tools.is_busy,
     };
     let measured = scenario(&bench).with_context(|| format!("logs are in {}", folder.display()))?;
     write_report(&measured, &bench)?;

@@ -46,6 +46,8 @@ pub struct Bench<'a> {
     pub spool: Spool,
     /// The board.
     pub machine: Machine,
+    /// The machine does other work, so that times are told and not judged.
+    pub is_busy: bool,
 }
 
 /// What a scenario may have otherwise than others.
@@ -250,6 +252,32 @@ impl<'a> Rig<'a> {
             sentences: self.measured,
             values: self.values,
         }
+    }
+
+    /// Takes note of a time, and judges it where the machine does nothing else.
+    ///
+    /// # Errors
+    /// When it is longer than allowed.
+    pub fn judge_time(
+        &mut self,
+        name: &'static str,
+        ms: u64,
+        max_ms: u64,
+        what: &str,
+    ) -> anyhow::Result<()> {
+        self.values.insert(name, ms);
+        let is_well = ms <= max_ms;
+        let busy = if is_well {
+            ""
+        } else {
+            "; NOT judged, the machine does other work"
+        };
+        ensure!(
+            is_well || self.bench.is_busy,
+            "{what}: {ms} ms, {max_ms} are allowed"
+        );
+        self.note(format!("{what}: {ms} ms of {max_ms}{busy}"));
+        Ok(())
     }
 
     /// Takes note of something that was measured.
