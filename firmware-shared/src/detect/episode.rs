@@ -17,8 +17,8 @@ const ALIKE: f32 = 0.8;
 const HABIT: f32 = 0.5;
 /// Ticks in which a past episode loses 63 % of its weight.
 const MEMORY_TICKS: f32 = 3000.0;
-/// Eight bins per octave from 2^-4 to 2^6.
-const BINS: usize = 80;
+/// Eight bins per octave from 2^-4 to 2^3: above what the general score can reach.
+const BINS: usize = 56;
 
 /// Silence by the strongest recent score, and habituation by how many were alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,8 +106,10 @@ pub(super) struct Hold {
 impl Hold {
     /// Readings of silence after a score.
     const TICKS: u32 = 100;
-    /// It speaks again when it grows by this factor.
+    /// It speaks again when it grows by this factor; an episode that is certain has to double.
     const GROWTH: f32 = 1.15;
+    const CERTAIN: f32 = 2.0;
+    const GROWTH_CERTAIN: f32 = 2.0;
 
     pub(super) const fn new() -> Self {
         Self {
@@ -123,7 +125,12 @@ impl Hold {
 
     pub(super) fn judge(&mut self, raw: f32) -> f32 {
         let quiet = self.since <= Self::TICKS;
-        if raw <= 0.0 || (quiet && raw <= Self::GROWTH * self.said) {
+        let growth = if self.said > Self::CERTAIN {
+            Self::GROWTH_CERTAIN
+        } else {
+            Self::GROWTH
+        };
+        if raw <= 0.0 || (quiet && raw <= growth * self.said) {
             return 0.0;
         }
         (self.said, self.since) = (raw, 0);

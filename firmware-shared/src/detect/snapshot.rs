@@ -10,7 +10,7 @@ use super::Detector;
 use crate::checksum::crc32c;
 
 /// The version of the snapshot; another version is refused, and the model starts anew.
-pub const SNAPSHOT_VERSION: u8 = 1;
+pub const SNAPSHOT_VERSION: u8 = 2;
 
 const HEADER_LEN: usize = 9;
 const CRC_LEN: usize = 4;

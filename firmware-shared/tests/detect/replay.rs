@@ -1,6 +1,9 @@
 //! What a detector said does not depend on what comes later, on a restart, or on the unit.
 
-use firmware_shared::detect::{Detector, Input, Large, Small, SnapshotError, Verdict};
+use firmware_shared::checksum::crc32c;
+use firmware_shared::detect::{
+    Detector, Input, Large, SNAPSHOT_VERSION, Small, SnapshotError, Verdict,
+};
 
 use crate::reefer::{DAY, MINUTE_MS, Reefer, START_MS};
 use crate::verdicts;
@@ -129,6 +132,22 @@ fn a_snapshot_that_is_damaged_or_of_another_kind_is_refused() {
     );
     let no_room = SnapshotError::NoRoom { given_len: 100 };
     assert_eq!(detector.save(&mut room[..100]).err(), Some(no_room));
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_refused_by_its_number() {
+    let mut detector = Small::new();
+    verdicts(&mut detector, 0, &Reefer::new(1).minutes(500));
+    let mut room = vec![0; 8192];
+    let len = detector.save(&mut room).unwrap();
+    for found in (0..=u8::MAX).filter(|version| *version != SNAPSHOT_VERSION) {
+        let mut other = room[..len].to_vec();
+        other[0] = found;
+        let crc = crc32c(&other[..len - 4]).to_le_bytes();
+        other[len - 4..].copy_from_slice(&crc);
+        let refused = SnapshotError::OtherVersion { found };
+        assert_eq!(Small::load(&other).err(), Some(refused));
+    }
 }
 
 #[test]

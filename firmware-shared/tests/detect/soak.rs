@@ -1,13 +1,16 @@
 //! Years of readings: neither deaf nor noisier.
 
-use firmware_shared::detect::{Input, Small, Verdict};
+use firmware_shared::detect::{Detector, Input, Small, Verdict};
 
 use crate::reefer::{DAY, MINUTE_MS, Reefer, START_MS};
 
 /// Alerts in the second and the last tenth, at a score that ordinary life reaches now and then.
-fn rates(count: usize) -> (usize, usize) {
+fn rates<const M: usize, const P: usize, const T: usize, const B: usize>(
+    count: usize,
+) -> (usize, usize) {
     const LEVEL: f32 = 0.35;
-    let (mut reefer, mut detector) = (Reefer::new(11), Small::new());
+    let mut reefer = Reefer::new(11);
+    let mut detector = Box::new(Detector::<M, P, T, B>::new());
     let (mut second, mut last) = (0, 0);
     for i in 0..count {
         let score = detector.step(at(i), &Input::value(reefer.next())).score;
@@ -24,8 +27,9 @@ fn at(i: usize) -> u64 {
     START_MS + MINUTE_MS * i as u64
 }
 
-fn check(count: usize) {
-    let (second, last) = rates(count);
+fn check<const M: usize, const P: usize, const T: usize, const B: usize>(count: usize) {
+    let (second, last) = rates::<M, P, T, B>(count);
+    println!("{count} readings: {second} alerts in the second tenth, {last} in the last");
     assert!(second > 20, "{second} alerts are too few to compare");
     assert!(
         last <= 2 * second && second <= 2 * last,
@@ -35,14 +39,15 @@ fn check(count: usize) {
 
 #[test]
 fn the_alert_rate_after_a_million_readings_is_that_of_the_beginning() {
-    check(1_000_000);
+    check::<2, 225, 192, 24>(1_000_000);
 }
 
 /// `cargo test --release -p firmware-shared --test detect -- --ignored ten_million`
 #[test]
 #[ignore = "ten million readings: run with --release -- --ignored"]
 fn the_alert_rate_after_ten_million_readings_is_that_of_the_beginning() {
-    check(10_000_000);
+    check::<2, 225, 192, 24>(10_000_000);
+    check::<4, 400, 4096, 48>(10_000_000);
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //!
 //! A search correlates the changes with ten paces at a time and takes the strongest of forty. A phase-locked
 //! loop follows it; strength is that of the part in phase, for the pace and for its third harmonic, which
-//! makes a triangle out of a sine.
+//! makes a triangle out of a sine. Whether the compressor runs is told from how the newest changes go along
+//! with the cycle: a defrost stops it, an open door does not.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,10 @@ const BELIEVED_TICKS: u16 = 400;
 /// Strength over usual change below which there is no cycle; a cycle that stays weak is given up.
 const STRENGTH_MIN: f32 = 0.25;
 const WEAK_TICKS: u16 = 1440;
+/// Memory of what the value and the cycle did lately, ticks, and the share of the cycle below which the
+/// compressor stands still.
+const LATELY_TICKS: f32 = 12.0;
+const STANDSTILL: f32 = 0.35;
 /// Weaker than this is not divided by, in usual changes.
 const STRENGTH_FLOOR: f32 = 0.3;
 
@@ -65,6 +70,17 @@ pub(super) struct Cycle {
     strength: f32,
     third: f32,
     phase: Phase,
+    part: f32,
+    lately: Lately,
+}
+
+/// How the newest changes of the value go along with those of the cycle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Lately {
+    value: f32,
+    cycle: f32,
+    together: f32,
+    power: f32,
 }
 
 impl Cycle {
@@ -78,7 +94,19 @@ impl Cycle {
             strength: 0.0,
             third: 0.0,
             phase: Phase::Search(Search::new()),
+            part: 0.0,
+            lately: Lately {
+                value: 0.0,
+                cycle: 0.0,
+                together: 0.0,
+                power: 0.0,
+            },
         }
+    }
+
+    /// Whether the compressor does not do what its cycle says.
+    pub(super) fn stands_still(&self) -> bool {
+        self.lately.power > 0.0 && self.lately.together < STANDSTILL * self.lately.power
     }
 
     /// After a gap nobody knows where in its cycle the compressor is.
@@ -123,7 +151,10 @@ impl Cycle {
                     Phase::Follow { ticks, weak }
                 };
                 if strong && ticks >= BELIEVED_TICKS {
-                    self.part()
+                    let before = self.part;
+                    self.part = self.in_value();
+                    self.lately.watch(clipped, self.part - before);
+                    self.part
                 } else {
                     0.0
                 }
@@ -147,7 +178,7 @@ impl Cycle {
     }
 
     /// The cycle in the value: the sum of the changes, half a tick on, as a change lies between two values.
-    fn part(&self) -> f32 {
+    fn in_value(&self) -> f32 {
         let (cos, sin) = (self.cos, self.sin);
         let third_cos = cos * (4.0 * cos * cos - 3.0);
         let third_sin = sin * (3.0 - 4.0 * sin * sin);
@@ -155,6 +186,16 @@ impl Cycle {
         let first = self.strength / self.pace * (sin + half * cos);
         let third = self.third / (3.0 * self.pace) * (third_sin + 3.0 * half * third_cos);
         first + third
+    }
+}
+
+impl Lately {
+    fn watch(&mut self, value: f32, cycle: f32) {
+        let (value, cycle) = (value - self.value, cycle - self.cycle);
+        self.value += value / LATELY_TICKS;
+        self.cycle += cycle / LATELY_TICKS;
+        self.together += (value * cycle - self.together) / LATELY_TICKS;
+        self.power += (cycle * cycle - self.power) / LATELY_TICKS;
     }
 }
 

@@ -2,8 +2,8 @@
 //! lower envelope moves.
 //!
 //! Promises: doors, defrosts and loading lift the value for a while but not its lower envelope, so a
-//! drift shows there; each envelope is compared with its own record. Never: follows a fault at the speed
-//! of the fault.
+//! drift shows there; each envelope is compared with its own record, which learns an excursion when it is
+//! over. Never: follows a fault at the speed of the fault.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +24,17 @@ const LEVEL_BLOCKS: u8 = 3;
 const FOLLOW: f32 = 0.09;
 /// Memory of the expected value, looks: three days.
 const EXPECT_LOOKS: f32 = 144.0;
-/// Records of the envelopes: growth at most, fade per block.
+/// Records of the envelopes: growth at most, and swings beside it; fade per block.
 const GROWTH: f32 = 1.3;
+const GROWTH_SWINGS: f32 = 0.5;
 const FADE: f32 = 0.9998;
+/// An excursion is over below this share of its height, or after so many blocks: half a day.
+const OVER: f32 = 0.3;
+const OVER_BLOCKS: u8 = 72;
+/// Blocks of the quick envelope that tells how far a drift has gone, and how much farther that may be than
+/// the slow ones say.
+const QUICK_BLOCKS: usize = 6;
+const QUICK_MOST: f32 = 2.0;
 /// Swings added to the record.
 const FLOOR_UP: f32 = 0.8;
 const FLOOR_DOWN: f32 = 2.0;
@@ -78,6 +86,27 @@ struct Envelope {
     place: f32,
     count: f32,
     record: [f32; PARTS],
+    /// Where it is now, from its place.
+    away: f32,
+    pending: Pending,
+}
+
+/// The farthest of an excursion that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    far: f32,
+    part: u8,
+    blocks: u8,
+}
+
+/// What the envelopes say when a block is full.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    /// Scores of the four envelopes.
+    pub(super) scores: [f32; 4],
+    /// How far the value has drifted, if it has: up (positive), and down (negative).
+    pub(super) up: f32,
+    pub(super) down: f32,
 }
 
 /// How young the model is.
@@ -102,6 +131,7 @@ pub(super) struct Level {
     expected: f32,
     expected_count: f32,
     envelopes: [Envelope; 4],
+    quick_place: f32,
 }
 
 impl Level {
@@ -119,7 +149,14 @@ impl Level {
                 place: 0.0,
                 count: 0.0,
                 record: [0.0; PARTS],
+                away: 0.0,
+                pending: Pending {
+                    far: 0.0,
+                    part: 0,
+                    blocks: 0,
+                },
             }; 4],
+            quick_place: 0.0,
         }
     }
 
@@ -145,8 +182,8 @@ impl Level {
         }
     }
 
-    /// Scores of the four envelopes when this tick closes a block.
-    pub(super) fn step(&mut self, now_ms: u64, value: f32, age: Age) -> Option<[f32; 4]> {
+    /// What the envelopes say when this tick closes a block.
+    pub(super) fn step(&mut self, now_ms: u64, value: f32, age: Age) -> Option<Moved> {
         self.sum += value;
         self.ticks += 1;
         if self.ticks < BLOCK_TICKS {
@@ -173,7 +210,26 @@ impl Level {
                 *score = envelope.judge(now_ms, low, shape, self.swing, age);
             }
         }
-        Some(scores)
+        Some(self.moved(scores))
+    }
+
+    /// The quick envelope is judged from a place of its own, which takes as long to move as the others'.
+    fn moved(&mut self, scores: [f32; 4]) -> Moved {
+        let [up_4h, up_6h, down_90min, down_3h] = self.envelopes;
+        let stronger = |first: bool, a: Envelope, b: Envelope| if first { a.away } else { b.away };
+        let slow = stronger(scores[0] > scores[1], up_4h, up_6h).max(0.0);
+        let low = self.blocks.low(QUICK_BLOCKS, 0).unwrap_or(self.quick_place);
+        if up_4h.count <= 1.0 {
+            self.quick_place = low;
+        }
+        let quick = low - self.quick_place;
+        let swing = self.swing.max(0.0);
+        self.quick_place += quick.clamp(-swing, swing) * up_4h.rate();
+        Moved {
+            scores,
+            up: quick.max(slow).min(QUICK_MOST * slow),
+            down: stronger(scores[2] > scores[3], down_90min, down_3h),
+        }
     }
 
     fn learn_level(&mut self, all: usize) {
@@ -196,26 +252,49 @@ impl Envelope {
             self.place = low;
         }
         let away = low - self.place;
+        self.away = away;
         let size = if shape.up { away } else { -away }.max(0.0);
         let floor = if shape.up { FLOOR_UP } else { FLOOR_DOWN };
         let known = record.max(if shape.up { ALL_DAY } else { 1.0 } * highest);
         let score = ratio(size, known * age.caution + floor * swing);
+        *record *= if age.silent { 1.0 } else { FADE };
         if !age.silent {
-            if size > *record {
-                let most = if age.learning {
-                    size
-                } else {
-                    known * GROWTH + 0.02 * swing
-                };
-                *record = record.max(size.min(most));
+            let most = if age.learning {
+                f32::MAX
             } else {
-                *record *= FADE;
-            }
+                highest * GROWTH + GROWTH_SWINGS * swing
+            };
+            self.learn(size, part as u8, most, age.learning);
         }
         let most = if age.learning { f32::MAX } else { swing };
         self.count += 1.0;
-        self.place += away.clamp(-most, most) * (1.0 / self.count).max(1.0 / PLACE_BLOCKS);
+        self.place += away.clamp(-most, most) * self.rate();
         self.count = self.count.min(PLACE_BLOCKS);
         if age.silent { 0.0 } else { score }
+    }
+
+    /// How fast the place follows.
+    fn rate(&self) -> f32 {
+        (1.0 / self.count.max(1.0)).max(1.0 / PLACE_BLOCKS)
+    }
+
+    /// What an excursion teaches is learned when it is over: while it lasts, a fault must not become its own
+    /// yardstick.
+    fn learn(&mut self, size: f32, part: u8, most: f32, learning: bool) {
+        if size > self.pending.far {
+            (self.pending.far, self.pending.part) = (size, part);
+        }
+        if self.pending.far == 0.0 {
+            return;
+        }
+        self.pending.blocks = self.pending.blocks.saturating_add(1);
+        let over = size < OVER * self.pending.far || self.pending.blocks > OVER_BLOCKS;
+        if !over && !learning {
+            return;
+        }
+        if let Some(record) = self.record.get_mut(usize::from(self.pending.part)) {
+            *record = record.max(self.pending.far.min(most));
+        }
+        (self.pending.far, self.pending.blocks) = (0.0, 0);
     }
 }

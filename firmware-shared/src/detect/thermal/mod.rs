@@ -36,6 +36,19 @@ const FLAT: f32 = 1.0;
 const RAMP: [f32; 3] = [0.76, 0.66, 0.66];
 const LEVEL: [f32; 4] = [1.0, 1.2, 1.8, 2.4];
 
+/// What a stuck value would have done: half of its height is gone after so many readings times ln 2; where it
+/// was rising, higher than so many swings, it would have gone on for so many readings.
+const STUCK_READINGS: f32 = 20.0;
+const RISING_SWINGS: f32 = 3.0;
+const RISING_READINGS: f32 = 3.0;
+/// Ordinary life in a rise that is found: this share of its height, degrees of swing at most; with the
+/// compressor standing still what such a time usually brings, at most this share.
+const ORDINARY: f32 = 0.08;
+const ORDINARY_SWINGS: f32 = 2.0;
+const STILL_SHARE: f32 = 0.5;
+/// How fast the usual height with a standing compressor is learned.
+const STILL_RATE: f32 = 0.02;
+
 /// The strongest finding of one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Finding {
@@ -66,6 +79,10 @@ pub(super) struct Thermal<const B: usize> {
     cycle: Cycle,
     /// What the cycle adds at the newest tick.
     saw: f32,
+    /// The two ticks before, without the cycle.
+    before: [f32; 2],
+    /// The usual height while the compressor stands still.
+    still: f32,
     /// What the ramp head said at the newest tick, and the level heads at the newest block.
     rising: f32,
     moved: f32,
@@ -81,6 +98,8 @@ impl<const B: usize> Thermal<B> {
             explain: Explain::new(),
             cycle: Cycle::new(),
             saw: 0.0,
+            before: [0.0; 2],
+            still: 0.0,
             rising: 0.0,
             moved: 0.0,
             ticks: 0,
@@ -118,6 +137,7 @@ impl<const B: usize> Thermal<B> {
             self.level
                 .rest()
                 .map_or(value, |rest| rest + offset + self.saw),
+            self.level.swing(),
         );
         if let Some(tick) = tick {
             self.ticks = self.ticks.saturating_add(1);
@@ -136,13 +156,17 @@ impl<const B: usize> Thermal<B> {
         }
     }
 
-    fn sudden(said: Sudden, resting: f32) -> Finding {
+    fn sudden(said: Sudden, resting: f32, swing: f32) -> Finding {
         let (jump, scatter, flat) = (JUMP * said.jump, SCATTER * said.scatter, FLAT * said.flat);
         let mut finding = Finding {
             severity: jump,
             standing: 0.0,
             kind: said.jumped,
-            expected: said.before,
+            expected: if said.jumped == AnomalyKind::Noise {
+                said.recent
+            } else {
+                said.before
+            },
             lasting: Lasting::Readings(1),
             heads: [
                 (Head::Jump, jump),
@@ -156,13 +180,13 @@ impl<const B: usize> Thermal<B> {
         finding.offer(
             scatter,
             AnomalyKind::Noise,
-            (said.recent + resting) / 2.0,
+            said.recent,
             Lasting::Readings(8),
         );
         finding.offer(
             flat,
             AnomalyKind::Stuck,
-            resting,
+            said.without_the_stop(resting, swing),
             Lasting::Readings(said.run),
         );
         finding
@@ -180,7 +204,14 @@ impl<const B: usize> Thermal<B> {
         self.saw = self.cycle.step(tick);
         let value = tick - offset - self.saw;
         let resting = self.level.rest().unwrap_or(value) + offset + self.saw;
-        let expected = self.level.expected() + offset + self.saw;
+        // One spike must not move a block: the middle of three ticks.
+        let [last, older] = self.before;
+        self.before = [value, last];
+        let middle = if self.ticks < 3 {
+            value
+        } else {
+            value.max(last.min(older)).min(last.max(older))
+        };
         let (rest, swing) = (self.level.rest(), self.level.swing());
         let above = rest.map_or(0.0, |rest| value - rest);
         if self.explain.tick(channels, above, swing) {
@@ -192,7 +223,9 @@ impl<const B: usize> Thermal<B> {
         if let Some(rest) = rest {
             let height = smooth - rest;
             let heat = self.explain.heat(height, swing);
-            self.ramp.keep(height - heat);
+            let above = height - heat;
+            self.ramp.keep(above);
+            self.learn_still(above, swing);
             if !travels {
                 let rise = self.ramp.judge(now_ms, swing, age);
                 let scores = rise
@@ -215,7 +248,8 @@ impl<const B: usize> Thermal<B> {
                     } else {
                         AnomalyKind::Runaway
                     };
-                    out.offer(tall, kind, resting, Lasting::Ticks(ticks));
+                    let expected = resting + self.ordinary(above, swing);
+                    out.offer(tall, kind, expected, Lasting::Ticks(ticks));
                 }
             }
         }
@@ -223,8 +257,8 @@ impl<const B: usize> Thermal<B> {
             self.moved = 0.0;
             return;
         }
-        if let Some(scores) = self.level.step(now_ms, value, age) {
-            let [up_4h, up_6h, down_90min, down_3h] = scores;
+        if let Some(moved) = self.level.step(now_ms, middle, age) {
+            let [up_4h, up_6h, down_90min, down_3h] = moved.scores;
             let [a, b, c, d] = LEVEL;
             let (up, down) = (
                 (a * up_4h).max(b * up_6h),
@@ -233,8 +267,39 @@ impl<const B: usize> Thermal<B> {
             self.moved = up.max(down);
             out.note(Head::LevelUp, up);
             out.note(Head::LevelDown, down);
-            out.offer(up, AnomalyKind::Drift, expected, Lasting::Ticks(240));
+            // A drift adds to whatever else goes on: what it has added is taken off the value.
+            let now = smooth + offset + self.saw;
+            out.offer(up, AnomalyKind::Drift, now - moved.up, Lasting::Ticks(240));
+            let expected = now - moved.down;
             out.offer(down, AnomalyKind::Drift, expected, Lasting::Ticks(90));
+        }
+    }
+
+    fn learn_still(&mut self, above: f32, swing: f32) {
+        if above > swing && self.cycle.stands_still() {
+            let most = swing.max(0.0);
+            self.still += (above - self.still).clamp(-most, most) * STILL_RATE;
+        }
+    }
+
+    /// What of the height of a rise is probably ordinary life.
+    fn ordinary(&self, above: f32, swing: f32) -> f32 {
+        if self.cycle.stands_still() {
+            self.still.min(STILL_SHARE * above)
+        } else {
+            (ORDINARY * above).min(ORDINARY_SWINGS * swing)
+        }
+    }
+}
+
+impl Sudden {
+    /// Where a value that stopped moving would be now.
+    fn without_the_stop(&self, resting: f32, swing: f32) -> f32 {
+        let height = self.now - resting;
+        if self.trend > 0.0 && height > RISING_SWINGS * swing {
+            self.now + self.trend * RISING_READINGS
+        } else {
+            resting + height * libm::expf(-(self.run as f32) / STUCK_READINGS)
         }
     }
 }

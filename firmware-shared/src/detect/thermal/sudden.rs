@@ -23,6 +23,12 @@ const JUMP_FLOOR: f32 = 16.0;
 const SCATTER_FLOOR: f32 = 2.0;
 /// Readings in the window of the scatter head.
 const WINDOW: usize = 8;
+/// The track follows by so many usual changes at most; it is asked for when a head says this much.
+const TRACK_CHANGES: f32 = 2.0;
+const TRACK_FROM: f32 = 0.2;
+/// Readings before a flat run that tell its trend, and the share of a usual change that is one.
+const TREND_READINGS: usize = 4;
+const TREND_CHANGES: f32 = 0.5;
 /// A jump of this many usual changes is compared with the changes before it; alike is this share of it.
 const NOISY_BEFORE: f32 = 4.0;
 const ALIKE: f32 = 0.35;
@@ -40,9 +46,12 @@ pub(super) struct Sudden {
     pub(super) flat: f32,
     /// Length of the flat run, readings.
     pub(super) run: u32,
-    /// The value before the jump, and the mean of the newest readings.
+    /// The value before the jump; where the scattering readings come from; the newest value.
     pub(super) before: f32,
     pub(super) recent: f32,
+    pub(super) now: f32,
+    /// Change per reading before the flat run; 0 when the value hardly moved.
+    pub(super) trend: f32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +66,10 @@ pub(super) struct Readings {
     run: u32,
     longest: u32,
     count: u32,
+    /// Follows the value no faster than it usually changes.
+    track: f32,
+    /// Change per reading before the flat run.
+    trend: f32,
 }
 
 impl Readings {
@@ -72,6 +85,8 @@ impl Readings {
             run: 0,
             longest: 0,
             count: 0,
+            track: 0.0,
+            trend: 0.0,
         }
     }
 
@@ -95,16 +110,27 @@ impl Readings {
             run: 0,
             // The jump is judged one reading late; the reading before it is undisturbed.
             before: b.unwrap_or(value),
-            recent: self.newest.mean(WINDOW),
+            recent: value,
+            now: value,
+            trend: 0.0,
         };
         if let Some(a) = a {
             self.learn_noise((value - a).abs());
+            self.follow(value);
             said.run = self.flat_run(value == a);
+            if said.run == 1 {
+                self.learn_trend(a);
+            }
+            said.trend = self.trend;
             said.flat = self.judge_run(said.run);
         }
         if let (Some(a), Some(b)) = (a, b) {
             self.judge_jump(&mut said, (value, a, b), caution, learning);
             said.scatter = self.judge_scatter((value - 2.0 * a + b).abs(), caution, learning);
+        }
+        if said.jump.max(said.scatter) > TRACK_FROM {
+            let [middle] = self.newest.quantiles(WINDOW, [0.5]);
+            said.recent = (self.track + middle) / 2.0;
         }
         if self.count <= YOUNG_READINGS {
             (said.jump, said.scatter, said.flat) = (0.0, 0.0, 0.0);
@@ -119,6 +145,26 @@ impl Readings {
             return;
         }
         self.noise += (change.min(NOISE_CLIP * self.noise) - self.noise) / NOISE_READINGS;
+    }
+
+    /// A track that scatter hardly moves.
+    fn follow(&mut self, value: f32) {
+        if self.newest.len() < WINDOW {
+            self.track = value;
+        }
+        let most = TRACK_CHANGES * self.noise;
+        self.track += (value - self.track).clamp(-most, most);
+    }
+
+    /// A flat run begins after `last`: where was the value going?
+    fn learn_trend(&mut self, last: f32) {
+        let from = self.newest.back(TREND_READINGS + 1).unwrap_or(last);
+        let trend = (last - from) / TREND_READINGS as f32;
+        self.trend = if trend.abs() < TREND_CHANGES * self.noise {
+            0.0
+        } else {
+            trend
+        };
     }
 
     fn flat_run(&mut self, equal: bool) -> u32 {
