@@ -25,6 +25,8 @@ mod clock;
 mod columns;
 mod committer;
 mod config;
+mod desk;
+mod glob;
 mod ingest;
 mod link;
 mod mqtt;

@@ -5,6 +5,8 @@
 //! writer still says goes out before the goodbye. Never: a publish dropped that was taken.
 
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -13,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::committer::{Delivery, Place};
+use crate::desk::Vitals;
 use crate::ingest::Answer;
 use crate::mqtt::{self, LinkConfig, LinkError, Listener, Taken, Voice};
 
@@ -34,17 +37,20 @@ pub(crate) struct Channels {
     pub(crate) acked: watch::Receiver<Place>,
     /// Becomes true when the process stops.
     pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) vitals: Arc<Vitals>,
 }
 
 /// Hands publishes to the writer while the process runs.
 struct Intake<'a> {
     inbox: &'a RefCell<Option<Sender<Delivery>>>,
+    vitals: &'a Vitals,
     subscribed_ms: Option<u64>,
 }
 
 impl Listener for Intake<'_> {
     fn subscribed(&mut self) {
         self.subscribed_ms = Some(clock::monotonic_ms());
+        self.vitals.is_connected.store(true, Ordering::Relaxed);
         tracing::info!("subscribed");
     }
 
@@ -76,6 +82,7 @@ pub(crate) async fn serve(
         mut said,
         mut acked,
         mut stop,
+        vitals,
     } = channels;
     let inbox = RefCell::new(Some(inbox));
     let work = async {
@@ -84,13 +91,16 @@ pub(crate) async fn serve(
         for number in 1.. {
             let mut intake = Intake {
                 inbox: &inbox,
+                vitals: &vitals,
                 subscribed_ms: None,
             };
             let voice = Voice {
                 said: &mut said,
                 acked: &mut acked,
             };
-            let Err(error) = mqtt::connection(config, number, &mut intake, voice).await else {
+            let end = mqtt::connection(config, number, &mut intake, voice).await;
+            vitals.is_connected.store(false, Ordering::Relaxed);
+            let Err(error) = end else {
                 return Ok(());
             };
             is_proven |= intake.subscribed_ms.is_some();

@@ -5,6 +5,7 @@
 //! a failure, so that its supervisor starts it again. Never: a queue without a bound.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use crate::broker::{self, Embedded};
 use crate::clock;
 use crate::committer::{Committer, Place as Position};
 use crate::config::{self, Broker, Buckets, Config, External, Place};
+use crate::desk::{self, Feed, Tapped};
 use crate::ingest::{CoreConfig, Sink, SinkError};
 use crate::link::{self, Channels as LinkChannels};
 use crate::mqtt::{LinkConfig, SELF, SelfTest};
-use crate::postgres::Postgres;
-use crate::sqlite::Sqlite;
+use crate::postgres::{Postgres, PostgresFeed};
+use crate::sqlite::{Sqlite, SqliteFeed};
 use crate::writer::{Channels as WriterChannels, Writer, WriterConfig};
 
 /// Publishes between the broker and the writer: ten times a broker's usual window. A broker that sends
@@ -47,6 +49,7 @@ pub(crate) enum End {
     Broker,
     Writer,
     Link,
+    Desk,
     /// The broker does not deliver to us.
     SelfTest,
 }
@@ -87,6 +90,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         End::Broker => anyhow::bail!("the embedded broker has ended"),
         End::Writer => anyhow::bail!("the writer has ended"),
         End::Link => anyhow::bail!("the link to the broker has ended"),
+        End::Desk => anyhow::bail!("the desk has ended"),
         End::SelfTest => anyhow::bail!(
             "the broker does not deliver to this ingest, which refuses to run: see the log"
         ),
@@ -102,6 +106,8 @@ pub(crate) struct Station {
     link: JoinHandle<()>,
     stop_writer: Sender<()>,
     stop_link: watch::Sender<bool>,
+    /// Alerts and vehicles, for whoever shows them.
+    pub(crate) desk: desk::Running,
 }
 
 impl Station {
@@ -114,12 +120,14 @@ impl Station {
             Place::Sqlite(path) => {
                 let sink = Sqlite::open(path, clock::utc_ms(), random()?)?;
                 let central_id = sink.central_id();
-                Self::with_sink(config, sink, central_id, ends)
+                let feed = Box::new(SqliteFeed::open(path)?);
+                Self::with_sink(config, sink, feed, central_id, ends)
             }
             Place::Postgres(reach) => {
                 let sink = open_postgres(reach, config)?;
                 let central_id = sink.central_id();
-                Self::with_sink(config, sink, central_id, ends)
+                let feed = Box::new(PostgresFeed::new(reach, config.ingest.buckets)?);
+                Self::with_sink(config, sink, feed, central_id, ends)
             }
         }
     }
@@ -127,10 +135,14 @@ impl Station {
     fn with_sink<S: Sink + Send + 'static>(
         config: &Config,
         sink: S,
+        feed: Box<dyn Feed>,
         central_id: u64,
         ends: Sender<End>,
     ) -> anyhow::Result<Self> {
         let seed = random()?;
+        let desk = start_desk(config, feed, ends.clone())?;
+        let vitals = Arc::clone(desk.tap.vitals());
+        let sink = Tapped::new(sink, desk.tap.clone());
         let filters = filters(&config.prefix, config.ingest.buckets);
         let embedded = start_broker(config, &filters)?;
         let reach = reach(config, embedded.as_ref());
@@ -147,6 +159,7 @@ impl Station {
                 acked: acked_in,
                 said: said_in,
                 stop: writer_stop,
+                vitals: Arc::clone(&vitals),
             },
         );
         let writer = spawn_reporting("writer", ends.clone(), End::Writer, move || writer.run())?;
@@ -167,6 +180,7 @@ impl Station {
             said,
             acked,
             stop: link_stop,
+            vitals,
         };
         let is_embedded = embedded.is_some();
         if let Some(Embedded { ended, .. }) = embedded {
@@ -182,6 +196,7 @@ impl Station {
             link,
             stop_writer,
             stop_link,
+            desk,
         })
     }
 
@@ -198,6 +213,18 @@ impl Station {
                 return;
             }
             // Woken by the report of each thread, or soon after it.
+            end.recv_timeout(Duration::from_millis(left_ms.min(STOP_STEP_MS)))
+                .ok();
+        }
+        // The desk hears of the last commit before it goes.
+        drop(self.desk.tap);
+        drop(self.desk.stop);
+        while !self.desk.thread.is_finished() {
+            let left_ms = STOP_MS_MAX.saturating_sub(clock::monotonic_ms() - start_ms);
+            if left_ms == 0 {
+                tracing::warn!("the desk takes too long; it goes on at the next start");
+                return;
+            }
             end.recv_timeout(Duration::from_millis(left_ms.min(STOP_STEP_MS)))
                 .ok();
         }
@@ -244,6 +271,15 @@ fn open_postgres(reach: &config::Postgres, config: &Config) -> anyhow::Result<Po
             Err(error) => anyhow::bail!("cannot use {}: {error}", reach.url),
         }
     }
+}
+
+fn start_desk(
+    config: &Config,
+    feed: Box<dyn Feed>,
+    ends: Sender<End>,
+) -> anyhow::Result<desk::Running> {
+    desk::start(config, feed, move || report(&ends, End::Desk))
+        .with_context(|| format!("cannot start the desk over {}", config.desk.path.display()))
 }
 
 fn core_config(config: &Config, central_id: u64, run: u64) -> CoreConfig {

@@ -39,6 +39,8 @@ fn config(folder: &Path, broker: Broker) -> Config {
             backlog_bytes_per_s: 0,
             buckets: Buckets::ALL,
         },
+        desk: crate::config::Desk::with_path(folder.join("desk.sqlite")),
+        groups: Vec::new(),
     }
 }
 

@@ -5,6 +5,8 @@
 //! once, and the same publishes are tried again until it can. Never: two threads in one database, a
 //! publish acknowledged before its commit.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -13,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::committer::{Committer, Delivery, Place};
+use crate::desk::Vitals;
 use crate::ingest::{Answer, Sink, SinkError};
 
 /// A group is committed at this size without further waiting: below the window of every broker that keeps
@@ -39,6 +42,7 @@ pub(crate) struct Channels {
     pub(crate) said: mpsc::Sender<Answer>,
     /// Closed when the process stops.
     pub(crate) stop: Receiver<()>,
+    pub(crate) vitals: Arc<Vitals>,
 }
 
 /// How the writer works.
@@ -89,6 +93,11 @@ impl<S: Sink> Writer<S> {
         }
         loop {
             let (group, is_closed) = self.gather();
+            let backlog = self.channels.inbox.len();
+            self.channels
+                .vitals
+                .backlog
+                .store(backlog, Ordering::Relaxed);
             if !group.is_empty() && !self.commit(&group) {
                 tracing::warn!(
                     publishes = group.len(),
@@ -158,6 +167,10 @@ impl<S: Sink> Writer<S> {
                     if !is_stalled {
                         tracing::error!(%error, "the database takes no data: nothing is acknowledged until it does");
                         is_stalled = true;
+                        self.channels
+                            .vitals
+                            .is_stalled
+                            .store(true, Ordering::Relaxed);
                     }
                     self.tell_state("stalled", &error);
                     let wait = Duration::from_millis(self.retry.next_ms());
@@ -170,6 +183,10 @@ impl<S: Sink> Writer<S> {
         }
         if is_stalled {
             self.retry.reset();
+            self.channels
+                .vitals
+                .is_stalled
+                .store(false, Ordering::Relaxed);
             tracing::info!("the database takes data again");
             self.tell_state("running", &SinkError::Unavailable(String::new()));
         }

@@ -5,6 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use firmware_shared::alert::{Alert, Severity};
 use firmware_shared::id::{DeviceId, Epoch};
 
+use crate::glob;
+
 /// So many keys are remembered against repetitions: an hour of a large fleet.
 const SEEN_MAX: usize = 16_384;
 
@@ -18,36 +20,8 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub(crate) fn takes(&self, device: &str, severity: Severity) -> bool {
-        severity >= self.severity && matches(self.device.as_bytes(), device.as_bytes())
+        severity >= self.severity && glob::matches(&self.device, device)
     }
-}
-
-/// Whether the text matches the pattern, in time linear in their product.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    // `reach` holds whether the pattern so far matches each beginning of the text.
-    let mut reach = vec![false; text.len() + 1];
-    if let Some(first) = reach.first_mut() {
-        *first = true;
-    }
-    for symbol in pattern {
-        let mut next = vec![false; text.len() + 1];
-        let mut any_before = false;
-        for (at, cell) in next.iter_mut().enumerate() {
-            let here = reach.get(at).copied().unwrap_or(false);
-            let before = at
-                .checked_sub(1)
-                .and_then(|before| Some((reach.get(before).copied()?, text.get(before).copied()?)));
-            any_before |= here;
-            *cell = match (symbol, before) {
-                (b'*', _) => any_before,
-                (b'?', Some((matched, _))) => matched,
-                (symbol, Some((matched, byte))) => matched && byte == *symbol,
-                (_, None) => false,
-            };
-        }
-        reach = next;
-    }
-    reach.last().copied().unwrap_or(false)
 }
 
 /// Remembers which alerts were printed.

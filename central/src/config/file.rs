@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 use serde::{Deserialize, Serialize};
 
+use super::desk::{DeskTable, GroupTable, desk_table, group_tables};
 use super::{Broker, Buckets, Config, Database, External, Ingest, Login, Place, Postgres, Tls};
 
 /// Why a configuration cannot be used; each is one sentence.
@@ -45,6 +46,10 @@ struct File {
     broker: BrokerTable,
     #[serde(default)]
     ingest: IngestTable,
+    #[serde(default)]
+    desk: DeskTable,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    group: Vec<GroupTable>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,6 +184,8 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
             backlog_bytes_per_s: config.ingest.backlog_bytes_per_s,
             buckets: config.ingest.buckets.to_string(),
         },
+        desk: desk_table(&config.desk),
+        group: group_tables(&config.groups),
     })
 }
 
@@ -200,7 +207,7 @@ fn form(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
 }
 
 /// Checks values, and remembers the file for the sentence.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     file: &'a Path,
 }
 
@@ -218,8 +225,11 @@ impl Check<'_> {
                 "1 to 4 levels of a-z, A-Z, 0-9, '_' and '-', together at most 48 bytes",
             ));
         }
+        let database = self.database(file.database)?;
         Ok(Config {
-            database: self.database(file.database)?,
+            desk: self.desk(file.desk, &database)?,
+            groups: self.groups(file.group)?,
+            database,
             broker: self.broker(file.broker)?,
             prefix,
             ingest: self.ingest(&file.ingest)?,
@@ -273,7 +283,7 @@ impl Check<'_> {
     }
 
     /// A relative path counts from the folder of the configuration file, wherever the process runs.
-    fn beside(&self, path: &Path) -> PathBuf {
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
         self.file
             .parent()
             .map_or_else(|| path.to_owned(), |folder| folder.join(path))
@@ -390,7 +400,7 @@ impl Check<'_> {
         Ok(Some(Tls { ca_file, client }))
     }
 
-    fn readable(&self, key: &'static str, path: &Path) -> Result<(), ConfigError> {
+    pub(super) fn readable(&self, key: &'static str, path: &Path) -> Result<(), ConfigError> {
         let shown = path.display();
         std::fs::read(path)
             .map(drop)
@@ -398,7 +408,7 @@ impl Check<'_> {
     }
 
     /// A password that others can read is nobody's secret.
-    fn secret(&self, key: &'static str, path: &Path) -> Result<(), ConfigError> {
+    pub(super) fn secret(&self, key: &'static str, path: &Path) -> Result<(), ConfigError> {
         let shown = path.display();
         let mode = std::fs::metadata(path)
             .map_err(|error| self.value(key, format!("{shown} ({error})"), "a readable file"))?
@@ -439,7 +449,7 @@ impl Check<'_> {
         })
     }
 
-    fn absent<T: Debug>(
+    pub(super) fn absent<T: Debug>(
         &self,
         key: &'static str,
         value: Option<&T>,
@@ -456,7 +466,12 @@ impl Check<'_> {
         }
     }
 
-    fn value(&self, key: &'static str, value: impl Display, allowed: &'static str) -> ConfigError {
+    pub(super) fn value(
+        &self,
+        key: &'static str,
+        value: impl Display,
+        allowed: &'static str,
+    ) -> ConfigError {
         ConfigError::Value {
             file: self.file.to_owned(),
             key,

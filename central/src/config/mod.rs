@@ -3,6 +3,7 @@
 //! Promises: an unknown key, a wrong type or a value outside its range stops the start with one sentence
 //! that names file, key, value and what is allowed. Never: a silent default for something that was said.
 
+mod desk;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub(crate) use desk::{Desk, Group};
 pub(crate) use file::{ConfigError, effective, load};
 
 /// Everything that `run` needs.
@@ -20,6 +22,9 @@ pub(crate) struct Config {
     /// First levels of every topic.
     pub(crate) prefix: String,
     pub(crate) ingest: Ingest,
+    /// What is done with alerts and silence.
+    pub(crate) desk: Desk,
+    pub(crate) groups: Vec<Group>,
 }
 
 /// Where rows go.

@@ -10,6 +10,7 @@ use firmware_shared::alert::Alert;
 use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::have_set::UnboundedHaveSet;
 use firmware_shared::id::{DeviceId, Epoch, SeqRange, StreamId};
+use firmware_shared::message::Status;
 use firmware_shared::reading::Reading;
 use firmware_shared::time::{BootId, ClockSource, TimeAnchor};
 
@@ -222,6 +223,12 @@ pub(crate) enum Write {
     Device {
         device: DeviceId,
         record: DeviceRecord,
+    },
+    /// What a device says about itself; the latest stays.
+    Status {
+        device: DeviceId,
+        status: Box<Status>,
+        received_ms: i64,
     },
     /// How a boot's clock relates to UTC.
     Anchor {

@@ -32,6 +32,11 @@ impl Core {
             Ok(Word::Birth(birth)) => self.birth(publish, device, &birth),
             Ok(Word::Status(status)) => {
                 self.issued(device, status.epoch, &status.next);
+                self.writes.push(Write::Status {
+                    device: device.clone(),
+                    status: Box::new(status),
+                    received_ms: publish.now_ms,
+                });
                 self.seen(publish, device, None)
             }
             Ok(Word::Goodbye(goodbye)) => self.goodbye(publish, device, &goodbye),

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_shared::id::SeqRange;
 use firmware_shared::time::ClockSource;
+use firmware_shared::topic::bucket;
 
 use super::copy::CopyRows;
 use super::session::{LOCK_CLASS, LOCK_TABLES, Session};
@@ -359,6 +360,11 @@ async fn one(
             details,
         } => facts::catalogue(session, device, *epoch, catalogue, details).await,
         Write::Device { device, record } => facts::device(session, device, record).await,
+        Write::Status {
+            device,
+            status,
+            received_ms,
+        } => facts::status(session, device, status, *received_ms).await,
         Write::Anchor {
             device,
             boot,
@@ -459,6 +465,17 @@ async fn insert_alert(
                 &received_ms,
                 &dated.and_then(|dated| dated.error_ms).map(i64::from),
                 &dated.map_or(0, |dated| i16::from(dated.source as u8)),
+            ],
+        )
+        .await?;
+    session
+        .execute(
+            "INSERT INTO alert_feed (bucket, device, epoch, seq) VALUES ($1, $2, $3, $4)",
+            &[
+                &i16::from(bucket(&alert.device)),
+                &alert.device.as_str(),
+                &number(alert.epoch.number()),
+                &number(alert.seq),
             ],
         )
         .await

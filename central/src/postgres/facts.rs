@@ -4,6 +4,7 @@
 
 use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::id::{DeviceId, Epoch};
+use firmware_shared::message::Status;
 use firmware_shared::time::{BootId, TimeAnchor};
 
 use super::session::Session;
@@ -163,6 +164,25 @@ pub(super) async fn device(
                 &record.link.name(),
                 &record.seen_ms,
             ],
+        )
+        .await
+        .map(drop)
+}
+
+pub(super) async fn status(
+    session: &mut Session,
+    device: &DeviceId,
+    status: &Status,
+    received_ms: i64,
+) -> Result<(), SinkError> {
+    let json =
+        serde_json::to_string(status).map_err(|error| SinkError::Refused(error.to_string()))?;
+    session
+        .execute(
+            "INSERT INTO statuses (device, received_ms, json) VALUES ($1, $2, $3)
+             ON CONFLICT (device) DO UPDATE SET received_ms = excluded.received_ms,
+                 json = excluded.json",
+            &[&device.as_str(), &received_ms, &json],
         )
         .await
         .map(drop)

@@ -9,6 +9,7 @@ mod apply;
 mod copy;
 mod date;
 mod facts;
+mod feed;
 mod load;
 mod quarantine;
 mod rows;
@@ -32,6 +33,7 @@ use crate::ingest::{
     DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, RawBatch, Sink, SinkError,
     StreamKey, StreamRecord, Write,
 };
+pub(crate) use feed::PostgresFeed;
 pub(crate) use load::{loss, multirange, range};
 use session::Session;
 pub(crate) use session::{connect, server};

@@ -4,21 +4,24 @@
 //! time; one of a later version, or with tables of somebody else's, is refused untouched. Never: an existing
 //! migration edited.
 
+use firmware_shared::id::DeviceId;
+use firmware_shared::topic::bucket;
 use tokio_postgres::Client;
 
 use super::session::{LOCK_CLASS, LOCK_TABLES, Session};
-use super::{fault, number, unsigned};
+use super::{fault, foreign, number, unsigned};
 use crate::columns::names::{self, Words};
 use crate::ingest::SinkError;
 
 /// The version that this program writes.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 const WORDS: Words = Words {
     greatest: "greatest",
     least: "least",
     batches: "frames",
 };
 const V1: &str = include_str!("schema/v1.sql");
+const V2: &str = include_str!("schema/v2.sql");
 
 /// The version of the schema, 0 for an empty database.
 ///
@@ -101,6 +104,13 @@ async fn steps(session: &mut Session, now_ms: i64, new_id: u64) -> Result<u64, S
             )
             .await?;
     }
+    if found < 2 {
+        session.batch(V2).await?;
+        fill_feed(session).await?;
+        session
+            .execute("UPDATE meta SET schema_version = 2", &[])
+            .await?;
+    }
     for (name, sql) in [
         ("readings", names::readings()),
         ("readings_named", names::named()),
@@ -117,4 +127,29 @@ async fn steps(session: &mut Session, now_ms: i64, new_id: u64) -> Result<u64, S
         .first()
         .ok_or_else(|| SinkError::Refused("the table meta is empty".to_owned()))?;
     unsigned(row, 0)
+}
+
+/// The alerts of before have an order, too.
+async fn fill_feed(session: &mut Session) -> Result<(), SinkError> {
+    let rows = session
+        .query(
+            "SELECT device, epoch, seq FROM alerts ORDER BY received_ms, device, epoch, seq",
+            &[],
+        )
+        .await?;
+    for row in &rows {
+        let device: String = row.try_get(0).map_err(fault)?;
+        let (epoch, seq): (i64, i64) = (
+            row.try_get(1).map_err(fault)?,
+            row.try_get(2).map_err(fault)?,
+        );
+        let id: DeviceId = device.parse().map_err(|_| foreign(&device))?;
+        session
+            .execute(
+                "INSERT INTO alert_feed (bucket, device, epoch, seq) VALUES ($1, $2, $3, $4)",
+                &[&i16::from(bucket(&id)), &device, &epoch, &seq],
+            )
+            .await?;
+    }
+    Ok(())
 }

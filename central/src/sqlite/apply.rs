@@ -93,6 +93,11 @@ fn one(
             details,
         } => facts::catalogue(connection, device, *epoch, entries, details),
         Write::Device { device: id, record } => facts::device(connection, id, record),
+        Write::Status {
+            device,
+            status,
+            received_ms,
+        } => facts::status(connection, device, status, *received_ms),
         Write::Anchor {
             device,
             boot,
@@ -247,7 +252,14 @@ fn insert_alert(
             received_ms,
             dated.and_then(|dated| dated.error_ms),
             dated.map_or(0, |dated| dated.source as u8),
-        ])
+        ])?;
+    connection
+        .prepare_cached("INSERT INTO alert_feed (device, epoch, seq) VALUES (?1, ?2, ?3)")?
+        .execute((
+            alert.device.as_str(),
+            number(alert.epoch.number()),
+            number(alert.seq),
+        ))
         .map(drop)
 }
 

@@ -4,6 +4,7 @@
 
 use firmware_shared::catalogue::{Catalogue, Details};
 use firmware_shared::id::{DeviceId, Epoch, SeqRange};
+use firmware_shared::message::Status;
 use firmware_shared::time::{BootId, TimeAnchor};
 use rusqlite::{Connection, params};
 
@@ -173,6 +174,22 @@ pub(super) fn device(
             record.link.name(),
             record.seen_ms,
         ))
+        .map(drop)
+}
+
+pub(super) fn status(
+    connection: &Connection,
+    device: &DeviceId,
+    status: &Status,
+    received_ms: i64,
+) -> rusqlite::Result<()> {
+    let json = serde_json::to_string(status)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO statuses (device, received_ms, json) VALUES (?1, ?2, ?3)",
+        )?
+        .execute((device.as_str(), received_ms, json))
         .map(drop)
 }
 

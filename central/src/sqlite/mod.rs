@@ -7,6 +7,7 @@
 mod apply;
 mod date;
 mod facts;
+mod feed;
 mod load;
 mod quarantine;
 mod rows;
@@ -27,6 +28,7 @@ use crate::ingest::{
     DateTask, DeviceRecord, EpochRecord, FramePlace, FramePrint, RawBatch, Sink, SinkError,
     StreamKey, StreamRecord, Write,
 };
+pub(crate) use feed::SqliteFeed;
 pub(crate) use load::{have_set, key_params, ledger, ranges};
 use schema::SchemaError;
 

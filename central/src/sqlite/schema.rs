@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::views;
 
 /// The version that this program writes.
-pub(crate) const VERSION: i64 = 4;
+pub(crate) const VERSION: i64 = 5;
 /// "FlGw": marks a file as ours.
 const APPLICATION_ID: i64 = 0x466c_4777;
 
@@ -69,6 +69,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     }
     if found < 4 {
         transaction.execute_batch(include_str!("schema/v4.sql"))?;
+    }
+    if found < 5 {
+        transaction.execute_batch(include_str!("schema/v5.sql"))?;
     }
     if found < VERSION {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

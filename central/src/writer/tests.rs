@@ -113,6 +113,7 @@ fn rig(folder: &Path) -> (Rig, Rc<Cell<u32>>) {
         acked: acked_in,
         said: said_in,
         stop,
+        vitals: Default::default(),
     };
     let rig = Rig {
         writer: Writer::new(Committer::new(core, sink), config, channels),

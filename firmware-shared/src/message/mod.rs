@@ -22,7 +22,7 @@ pub use birth::{
     Birth, EPOCHS_MAX, HELD_RANGES_MAX, OpenEpoch, OpenLane, Opening, SoftwareVersion,
 };
 pub use loss::{LOSSES_MAX, Loss, LossReason, Losses};
-pub use status::{Anchors, Goodbye, LaneNext, Status, Will};
+pub use status::{Anchors, Goodbye, LaneNext, More, Status, Will};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -139,6 +139,7 @@ fn status() {
         spool_bytes: 4096,
         oldest_unacked_ms: 70_000,
         ram_mode: true,
+        more: None,
     };
     check(
         &status,

@@ -156,6 +156,7 @@ impl Deliver {
                 .sum(),
             oldest_unacked_ms: self.oldest_unacked_ms(),
             ram_mode: self.spool.is_in_ram(),
+            more: None,
         }
     }
 

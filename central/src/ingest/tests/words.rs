@@ -175,6 +175,7 @@ fn what_a_device_reports_as_issued_only_rises() {
         spool_bytes: 0,
         oldest_unacked_ms: 0,
         ram_mode: false,
+        more: None,
     };
     desk.give(Leaf::Status, &message(&status(40)));
     assert_eq!(desk.value(issued), "50");
