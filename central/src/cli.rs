@@ -14,7 +14,7 @@ use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 
 use crate::alerts::{self, Selection, Target};
 use crate::config::{self, ConfigError, External, Place, Postgres};
-use crate::{backup, run, verify};
+use crate::{backup, desk, run, verify};
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -29,6 +29,8 @@ Examples:
   fleet-central restore --db fleet.sqlite --from fleet-backup.sqlite
   fleet-central alerts --follow --device 'truck-*' --severity warning
   fleet-central alerts --db fleet.sqlite --json
+  fleet-central alerts list --config fleet-central.toml --open
+  fleet-central alerts ack ID --config fleet-central.toml
 
 Exit codes:
   0  success
@@ -102,7 +104,96 @@ struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct AlertsArgs {
+    #[command(subcommand)]
+    action: Option<DeskAction>,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// What people do at the desk of a centre on this machine.
+#[derive(Debug, Subcommand)]
+enum DeskAction {
+    /// Say that you look after an alert.
+    Ack {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Write something about an alert.
+    Note {
+        /// Its id.
+        id: String,
+        /// What you have to say.
+        text: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// List what the desk knows, the latest first.
+    List(ListArgs),
+}
+
+/// Which desk.
+#[derive(Debug, Args)]
+struct At {
+    /// Take the desk from this configuration.
+    #[arg(long, value_name = "FILE", required_unless_present = "desk")]
+    config: Option<PathBuf>,
+    /// The desk's own file.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    desk: Option<PathBuf>,
+}
+
+/// Who acts, and at which desk.
+#[derive(Debug, Args)]
+struct By {
+    /// Who you are; default: the name of your account.
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    at: At,
+    /// Only what lasts.
+    #[arg(long)]
+    open: bool,
+    /// Only what nobody has acknowledged.
+    #[arg(long)]
+    unacknowledged: bool,
+    /// Only devices that match; * is any text, ? one character.
+    #[arg(long, value_name = "GLOB")]
+    device: Option<String>,
+    /// Only kinds that match.
+    #[arg(long, value_name = "GLOB")]
+    kind: Option<String>,
+    /// Only devices of groups that match.
+    #[arg(long, value_name = "GLOB")]
+    group: Option<String>,
+    /// Only sensors with roles that match.
+    #[arg(long, value_name = "GLOB")]
+    role: Option<String>,
+    /// Only alerts with this text in them.
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+    /// Only alerts that are at least so bad.
+    #[arg(long, value_name = "MIN", value_enum, default_value = "diagnostic")]
+    severity: SeverityArg,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    limit: usize,
+    /// Print one JSON object per line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
     /// Subscribe at the broker and print each alert as it comes.
     #[arg(long, required_unless_present = "db")]
     follow: bool,
@@ -118,6 +209,15 @@ struct AlertsArgs {
     /// Only alerts that are at least so bad.
     #[arg(long, value_name = "MIN", value_enum, default_value = "diagnostic")]
     severity: SeverityArg,
+    /// Only kinds that match.
+    #[arg(long, value_name = "GLOB", default_value = "*")]
+    kind: String,
+    /// Only devices of groups that match; listens to the desk, which needs a route of kind mqtt.
+    #[arg(long, value_name = "GLOB", conflicts_with = "db")]
+    group: Option<String>,
+    /// Only sensors with roles that match; listens to the desk, which needs a route of kind mqtt.
+    #[arg(long, value_name = "GLOB", conflicts_with = "db")]
+    role: Option<String>,
     /// Take broker and prefix from this configuration.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "port", "prefix"])]
     config: Option<PathBuf>,
@@ -226,7 +326,11 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Verify(args) => check(args),
         Command::Backup { db, to } => Ok(backup::backup(&db, &to)?),
         Command::Restore { db, from } => Ok(backup::restore(&db, &from)?),
-        Command::Alerts(args) => show_alerts(&args),
+        Command::Alerts(AlertsArgs {
+            action: Some(action),
+            ..
+        }) => at_desk(action),
+        Command::Alerts(AlertsArgs { show, .. }) => show_alerts(&show),
     }
 }
 
@@ -259,14 +363,82 @@ fn check(args: VerifyArgs) -> Result<(), Failure> {
     }
 }
 
-fn show_alerts(args: &AlertsArgs) -> Result<(), Failure> {
+impl From<SeverityArg> for Severity {
+    fn from(arg: SeverityArg) -> Self {
+        match arg {
+            SeverityArg::Diagnostic => Self::Diagnostic,
+            SeverityArg::Warning => Self::Warning,
+            SeverityArg::Critical => Self::Critical,
+        }
+    }
+}
+
+impl At {
+    fn path(self) -> Result<PathBuf, Failure> {
+        match self {
+            Self {
+                config: Some(file), ..
+            } => Ok(config::load(&file)?.desk.path),
+            Self { desk, .. } => Ok(desk.unwrap_or_default()),
+        }
+    }
+}
+
+impl By {
+    fn who(&self) -> Result<String, Failure> {
+        let account = || std::env::var("USER").ok().filter(|name| !name.is_empty());
+        self.who
+            .clone()
+            .or_else(account)
+            .ok_or_else(|| Failure::Usage("nobody knows who you are: say --who NAME".to_owned()))
+    }
+}
+
+fn at_desk(action: DeskAction) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match action {
+        DeskAction::Ack { id, by } => {
+            let (alert, who) = (id, by.who()?);
+            let order = desk::Command::Acknowledge { alert, who };
+            Ok(alerts::order(&by.at.path()?, &order, &mut out)?)
+        }
+        DeskAction::Note { id, text, by } => {
+            let (alert, who) = (id, by.who()?);
+            let order = desk::Command::Note { alert, who, text };
+            Ok(alerts::order(&by.at.path()?, &order, &mut out)?)
+        }
+        DeskAction::List(args) => {
+            let filter = desk::Filter {
+                open: args.open.then_some(true),
+                acknowledged: args.unacknowledged.then_some(false),
+                severity: Some(args.severity.into()),
+                device: args.device,
+                kind: args.kind,
+                group: args.group,
+                role: args.role,
+                text: args.text,
+                limit: args.limit,
+                ..desk::Filter::default()
+            };
+            let path = args.at.path()?;
+            Ok(alerts::list_desk(&path, &filter, args.json, &mut out)?)
+        }
+    }
+}
+
+fn show_alerts(args: &ShowArgs) -> Result<(), Failure> {
     let selection = Selection {
         device: args.device.clone(),
-        severity: match args.severity {
-            SeverityArg::Diagnostic => Severity::Diagnostic,
-            SeverityArg::Warning => Severity::Warning,
-            SeverityArg::Critical => Severity::Critical,
+        severity: args.severity.into(),
+        kind: args.kind.clone(),
+    };
+    let glob = |given: &Option<String>| given.clone().unwrap_or_else(|| "*".to_owned());
+    let source = match args.group.is_some() || args.role.is_some() {
+        true => alerts::Source::Desk {
+            group: glob(&args.group),
+            role: glob(&args.role),
         },
+        false => alerts::Source::Vehicles,
     };
     let mut out = std::io::stdout().lock();
     if let Some(db) = &args.db {
@@ -278,6 +450,7 @@ fn show_alerts(args: &AlertsArgs) -> Result<(), Failure> {
             Target {
                 reach: config.broker.reach(),
                 prefix: config.prefix,
+                source,
             }
         }
         None => Target {
@@ -288,6 +461,7 @@ fn show_alerts(args: &AlertsArgs) -> Result<(), Failure> {
                 tls: None,
             },
             prefix: args.prefix.clone(),
+            source,
         },
     };
     log("warn");

@@ -6,6 +6,8 @@
 //! read from the broker. Never: `$share`, a packet beyond the limits, an acknowledgement of another connection's
 //! publish, an end because publishes come fast: the broker would send all of them again.
 
+pub(crate) mod publisher;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;

@@ -140,12 +140,16 @@ impl Station {
         ends: Sender<End>,
     ) -> anyhow::Result<Self> {
         let seed = random()?;
-        let desk = start_desk(config, feed, ends.clone())?;
-        let vitals = Arc::clone(desk.tap.vitals());
-        let sink = Tapped::new(sink, desk.tap.clone());
         let filters = filters(&config.prefix, config.ingest.buckets);
         let embedded = start_broker(config, &filters)?;
         let reach = reach(config, embedded.as_ref());
+        let place = desk::Place {
+            reach: reach.clone(),
+            prefix: config.prefix.clone(),
+        };
+        let desk = start_desk(config, &place, feed, ends.clone())?;
+        let vitals = Arc::clone(desk.tap.vitals());
+        let sink = Tapped::new(sink, desk.tap.clone());
         let (inbox_in, inbox) = bounded(INBOX_MAX);
         let (said_in, said) = mpsc::channel(SAID_MAX);
         let (acked_in, acked) = watch::channel(Position::default());
@@ -275,10 +279,11 @@ fn open_postgres(reach: &config::Postgres, config: &Config) -> anyhow::Result<Po
 
 fn start_desk(
     config: &Config,
+    place: &desk::Place,
     feed: Box<dyn Feed>,
     ends: Sender<End>,
 ) -> anyhow::Result<desk::Running> {
-    desk::start(config, feed, move || report(&ends, End::Desk))
+    desk::start(config, place, feed, move || report(&ends, End::Desk))
         .with_context(|| format!("cannot start the desk over {}", config.desk.path.display()))
 }
 

@@ -41,6 +41,7 @@ fn config(folder: &Path, broker: Broker) -> Config {
         },
         desk: crate::config::Desk::with_path(folder.join("desk.sqlite")),
         groups: Vec::new(),
+        routes: Vec::new(),
     }
 }
 
@@ -317,10 +318,12 @@ fn followed_alerts_are_printed_once_each_and_late_ones_are_marked() {
     let target = crate::alerts::Target {
         reach: station.reach.clone(),
         prefix: PREFIX.to_owned(),
+        source: crate::alerts::Source::Vehicles,
     };
     let selection = crate::alerts::Selection {
         device: "truck-0*".to_owned(),
         severity: Severity::Warning,
+        kind: "*".to_owned(),
     };
     let follower = std::thread::spawn(move || {
         let mut lines = Lines {

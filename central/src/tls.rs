@@ -1,4 +1,4 @@
-//! TLS towards the broker: rustls with ring.
+//! TLS towards brokers and receivers: rustls with ring.
 //!
 //! Promises: the files are read anew for each connection, so that a renewed certificate needs no restart; only the
 //! named authority is believed. Never: a key that is printed, a broker whose name does not match.
@@ -29,6 +29,19 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> 
         true => Err(bad(file, "it holds no certificate")),
         false => Ok(list),
     }
+}
+
+/// For connections without TLS, where a library asks for a configuration all the same.
+///
+/// # Errors
+/// When the versions of TLS cannot be had.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 /// What a connection needs.

@@ -16,6 +16,7 @@ mod chaos;
 mod clones;
 mod database;
 mod demo;
+mod desk;
 mod mishaps;
 mod needs;
 mod no_loss;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         bad_input::trials(),
         quiet::trials(),
         demo::trials(),
+        desk::trials(),
     ];
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()

@@ -20,6 +20,20 @@ pub(crate) fn mosquitto(name: &str, test: fn(&Path) -> anyhow::Result<()>) -> Tr
     need(name, "mosquitto is not installed", find("mosquitto"), test)
 }
 
+/// A test that needs a program of this machine.
+pub(crate) fn program(
+    name: &str,
+    program: &'static str,
+    test: fn(&Path) -> anyhow::Result<()>,
+) -> Trial {
+    need(
+        name,
+        &format!("{program} is not installed"),
+        find(program),
+        test,
+    )
+}
+
 /// A test that needs a PostgreSQL server; it gets the folder of its programs.
 pub(crate) fn postgres(name: &str, test: fn(&Path) -> anyhow::Result<()>) -> Trial {
     need(

@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod link;
 pub mod oracle;
 pub mod process;
+pub mod receiver;
 pub mod store;
 pub mod truth;
 pub mod wait;

@@ -11,26 +11,51 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::select::{Seen, Selection};
-use super::show;
+use super::{order, show};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::committer::{Delivery, Place};
 use crate::config::External;
+use crate::desk::Notification;
+use crate::glob;
 use crate::mqtt::{self, LinkConfig, Listener, Taken, Voice};
 
 const RETRY_MS_MIN: u64 = 200;
 const RETRY_MS_MAX: u64 = 10_000;
 
-/// Where to listen.
+/// Where to listen, and to whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) reach: External,
     pub(crate) prefix: String,
+    pub(crate) source: Source,
+}
+
+/// Whose word it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The vehicles', as they say it.
+    Vehicles,
+    /// The desk's, through a route of kind mqtt: with group and role, late ones marked, floods collapsed.
+    Desk { group: String, role: String },
+}
+
+impl Target {
+    fn filters(&self) -> Vec<String> {
+        let Self { prefix, source, .. } = self;
+        match source {
+            Source::Vehicles => vec![
+                format!("{prefix}/+/+/alert"),
+                format!("{prefix}/central/alert"),
+            ],
+            Source::Desk { .. } => vec![format!("{prefix}/alerts/+/+")],
+        }
+    }
 }
 
 /// Prints what is selected.
 struct Printer<'a> {
-    prefix: &'a str,
+    target: &'a Target,
     selection: &'a Selection,
     as_json: bool,
     out: &'a mut dyn Write,
@@ -40,8 +65,55 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, delivery: &Delivery) {
-        let is_of_centre = delivery.topic == format!("{}/central/alert", self.prefix);
-        let device = match topic::parse(self.prefix, &delivery.topic) {
+        match &self.target.source {
+            Source::Vehicles => self.print_vehicle(delivery),
+            Source::Desk { group, role } => {
+                let (group, role) = (group.clone(), role.clone());
+                self.print_desk(delivery, &group, &role);
+            }
+        }
+    }
+
+    fn print_desk(&mut self, delivery: &Delivery, group: &str, role: &str) {
+        let notification = std::str::from_utf8(&delivery.payload)
+            .map_err(|error| error.to_string())
+            .and_then(|text| Notification::parse(text).map_err(|error| error.to_string()));
+        let notification = match notification {
+            Ok(notification) => notification,
+            Err(error) => {
+                tracing::warn!(topic = delivery.topic, error, "not a notification");
+                return;
+            }
+        };
+        let item = &notification.alert;
+        let is_in_group = match item.groups.is_empty() {
+            true => glob::matches(group, "none"),
+            false => item.groups.iter().any(|name| glob::matches(group, name)),
+        };
+        let is_wanted = is_in_group
+            && glob::matches(role, &item.role)
+            && self.selection.takes(&item.device, &item.kind, item.severity)
+            // One publish per group of the device.
+            && self.seen.is_first_key(&notification.key);
+        if is_wanted {
+            let line = match self.as_json {
+                true => String::from_utf8_lossy(&delivery.payload).into_owned(),
+                false => format!("{} {}", notification.transition, order::line(item)),
+            };
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        // Nobody reads any more: the subscription is over.
+        self.is_closed |= written.is_err();
+    }
+
+    fn print_vehicle(&mut self, delivery: &Delivery) {
+        let prefix = &self.target.prefix;
+        let is_of_centre = delivery.topic == format!("{prefix}/central/alert");
+        let device = match topic::parse(prefix, &delivery.topic) {
             Some((device, Leaf::Alert)) => Some(device),
             _ if is_of_centre => None,
             _ => return,
@@ -54,13 +126,13 @@ impl Printer<'_> {
             }
         };
         let is_wanted = device.is_none_or(|device| alert.device == device)
-            && self.selection.takes(alert.device.as_str(), alert.severity)
+            && self
+                .selection
+                .takes(alert.device.as_str(), &alert.kind, alert.severity)
             && self.seen.is_first(&alert);
         if is_wanted {
             let line = show::line(&show::marked(alert, clock::utc_ms()), self.as_json);
-            let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
-            // Nobody reads any more: the subscription is over.
-            self.is_closed |= written.is_err();
+            self.write(&line);
         }
     }
 }
@@ -102,7 +174,7 @@ pub(crate) fn follow(
             }
         })?;
     let printer = Printer {
-        prefix: &target.prefix,
+        target,
         selection,
         as_json,
         out,
@@ -128,10 +200,7 @@ async fn listen(
         reach: target.reach.clone(),
         client_id: format!("fleet-alerts-{seed:016x}"),
         is_persistent: false,
-        filters: vec![
-            format!("{}/+/+/alert", target.prefix),
-            format!("{}/central/alert", target.prefix),
-        ],
+        filters: target.filters(),
         self_test: None,
     };
     let (_said_in, mut said) = mpsc::channel(1);

@@ -3,7 +3,6 @@
 use std::collections::{HashSet, VecDeque};
 
 use firmware_shared::alert::{Alert, Severity};
-use firmware_shared::id::{DeviceId, Epoch};
 
 use crate::glob;
 
@@ -16,25 +15,33 @@ pub(crate) struct Selection {
     /// `*` stands for any text, `?` for one character.
     pub(crate) device: String,
     pub(crate) severity: Severity,
+    pub(crate) kind: String,
 }
 
 impl Selection {
-    pub(crate) fn takes(&self, device: &str, severity: Severity) -> bool {
-        severity >= self.severity && glob::matches(&self.device, device)
+    pub(crate) fn takes(&self, device: &str, kind: &str, severity: Severity) -> bool {
+        severity >= self.severity
+            && glob::matches(&self.device, device)
+            && glob::matches(&self.kind, kind)
     }
 }
 
 /// Remembers which alerts were printed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    keys: HashSet<(DeviceId, Epoch, u64)>,
-    order: VecDeque<(DeviceId, Epoch, u64)>,
+    keys: HashSet<String>,
+    order: VecDeque<String>,
 }
 
 impl Seen {
     /// Whether this is the first time.
     pub(super) fn is_first(&mut self, alert: &Alert) -> bool {
-        let key = (alert.device.clone(), alert.epoch, alert.seq);
+        self.is_first_key(&format!("{} {} {}", alert.device, alert.epoch, alert.seq))
+    }
+
+    /// The same for a key that names what is printed.
+    pub(super) fn is_first_key(&mut self, key: &str) -> bool {
+        let key = key.to_owned();
         if !self.keys.insert(key.clone()) {
             return false;
         }

@@ -34,7 +34,7 @@ pub(crate) fn list(
     while let Some(row) = rows.next()? {
         let (json, received_ms): (String, i64) = (row.get(0)?, row.get(1)?);
         let alert: Alert = serde_json::from_str(&json)?;
-        if selection.takes(alert.device.as_str(), alert.severity) {
+        if selection.takes(alert.device.as_str(), &alert.kind, alert.severity) {
             let alert = show::marked(alert, received_ms);
             writeln!(out, "{}", show::line(&alert, as_json))?;
         }

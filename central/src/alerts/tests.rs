@@ -9,6 +9,7 @@ fn selection(device: &str, severity: Severity) -> Selection {
     Selection {
         device: device.to_owned(),
         severity,
+        kind: "*".to_owned(),
     }
 }
 
@@ -27,7 +28,8 @@ fn patterns_choose_devices() {
         ("?", "", false),
         ("*", "", true),
     ] {
-        let taken = selection(pattern, Severity::Diagnostic).takes(device, Severity::Warning);
+        let taken =
+            selection(pattern, Severity::Diagnostic).takes(device, "limit_high", Severity::Warning);
         assert_eq!(taken, expected, "{pattern} {device}");
     }
 }
@@ -35,9 +37,17 @@ fn patterns_choose_devices() {
 #[test]
 fn milder_alerts_are_left_out() {
     let selection = selection("*", Severity::Warning);
-    assert!(!selection.takes("a", Severity::Diagnostic));
-    assert!(selection.takes("a", Severity::Warning));
-    assert!(selection.takes("a", Severity::Critical));
+    assert!(!selection.takes("a", "anomaly", Severity::Diagnostic));
+    assert!(selection.takes("a", "anomaly", Severity::Warning));
+    assert!(selection.takes("a", "anomaly", Severity::Critical));
+}
+
+#[test]
+fn kinds_are_chosen_by_pattern() {
+    let mut selection = selection("*", Severity::Diagnostic);
+    selection.kind = "limit_*".to_owned();
+    assert!(selection.takes("a", "limit_high", Severity::Warning));
+    assert!(!selection.takes("a", "anomaly", Severity::Warning));
 }
 
 #[test]

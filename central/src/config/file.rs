@@ -9,6 +9,7 @@ use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 use serde::{Deserialize, Serialize};
 
 use super::desk::{DeskTable, GroupTable, desk_table, group_tables};
+use super::route::{RouteTable, route_tables};
 use super::{Broker, Buckets, Config, Database, External, Ingest, Login, Place, Postgres, Tls};
 
 /// Why a configuration cannot be used; each is one sentence.
@@ -50,6 +51,8 @@ struct File {
     desk: DeskTable,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     group: Vec<GroupTable>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    route: Vec<RouteTable>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -186,6 +189,7 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
         },
         desk: desk_table(&config.desk),
         group: group_tables(&config.groups),
+        route: route_tables(&config.routes),
     })
 }
 
@@ -226,9 +230,11 @@ impl Check<'_> {
             ));
         }
         let database = self.database(file.database)?;
+        let groups = self.groups(file.group)?;
         Ok(Config {
             desk: self.desk(file.desk, &database)?,
-            groups: self.groups(file.group)?,
+            routes: self.routes(file.route, &groups)?,
+            groups,
             database,
             broker: self.broker(file.broker)?,
             prefix,

@@ -5,14 +5,21 @@
 
 mod desk;
 mod file;
+mod route;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
+pub(crate) use desk::SeverityName;
 pub(crate) use desk::{Desk, Group};
 pub(crate) use file::{ConfigError, effective, load};
+pub(crate) use route::{Http, Route, Select, Smtp, SmtpTls, Target, Webhook};
+#[cfg(test)]
+pub(crate) use schedule::Schedule;
 
 /// Everything that `run` needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub(crate) struct Config {
     /// What is done with alerts and silence.
     pub(crate) desk: Desk,
     pub(crate) groups: Vec<Group>,
+    /// Who is told of what.
+    pub(crate) routes: Vec<Route>,
 }
 
 /// Where rows go.

@@ -58,6 +58,9 @@ pub(crate) struct AlertItem {
     /// The routes that were told that it began, and are told of its end.
     #[serde(default)]
     pub(crate) told: Vec<String>,
+    /// The severity at which it was told last.
+    #[serde(default)]
+    pub(crate) told_severity: Option<Severity>,
     /// How often it was escalated.
     #[serde(default)]
     pub(crate) escalations: u32,

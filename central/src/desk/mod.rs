@@ -9,7 +9,7 @@
 //! that waits for the desk.
 //!
 //! Reading order: `item`, `event`, `vehicle` (what people see), `handle` (how to ask), `core` (what things mean),
-//! `store` (the file), `tap` and the `Feed` (where things come from), `thread`.
+//! `store` (the file), `send` (how routes reach their receivers), `tap` and the `Feed` (where things come from), `thread`.
 
 #![allow(
     dead_code,
@@ -23,6 +23,7 @@ mod groups;
 mod handle;
 mod item;
 mod ring;
+mod send;
 mod store;
 mod tap;
 #[cfg(test)]
@@ -30,11 +31,12 @@ mod tests;
 mod thread;
 mod vehicle;
 
-pub(crate) use core::{Fed, Known, OrderError, SensorKnown};
+pub(crate) use core::{Command, Fed, Known, Notification, OrderError, SensorKnown};
 pub(crate) use event::{Event, EventKind};
 pub(crate) use handle::Desk;
 pub(crate) use item::{AlertItem, AuditEntry, Filter, ITEMS_MAX, Note};
-pub(crate) use store::StoreError;
+pub(crate) use send::Place;
+pub(crate) use store::{Orders, Reader, StoreError};
 pub(crate) use tap::{Tap, Tapped, Vitals};
 pub(crate) use thread::{Running, start};
 pub(crate) use vehicle::{Condition, MoreView, SensorView, StatusView, VehicleState};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::Sender;
 use firmware_shared::catalogue::{Catalogue, Details, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange};
-use firmware_shared::reading::Reading;
+use firmware_shared::reading::{Kind, Reading};
 use firmware_shared::time::{BootId, TimeAnchor};
 
 use super::core::{Heard, SensorKnown, What};
@@ -154,7 +154,11 @@ fn sensors(catalogue: &Catalogue, details: &Details) -> Vec<SensorKnown> {
         index: sensor.index,
         name: sensor.name.to_string(),
         role: sensor.role.to_string(),
-        period_ms: sensor.period_ms,
+        // Readings of the gateway about itself travel in another lane.
+        period_ms: match sensor.kind {
+            Kind::Health => 0,
+            _ => sensor.period_ms,
+        },
         calibration_until_day: details
             .sensor(sensor.index)
             .and_then(|detail| detail.calibration_until_day),

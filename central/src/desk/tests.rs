@@ -7,7 +7,7 @@ use std::time::Duration;
 use firmware_shared::alert::{Alert, AlertState, Severity};
 
 use super::*;
-use crate::config::{self, Broker, Buckets, Config, Database, Ingest, Place};
+use crate::config::{self, Broker, Buckets, Config, Database, Ingest};
 use crate::testing::{alert, device, epoch};
 
 /// Longer than any turn takes on a busy machine.
@@ -65,7 +65,7 @@ impl Feed for Book {
 fn config(folder: &Path) -> Config {
     Config {
         database: Database {
-            place: Place::Sqlite(folder.join("fleet.sqlite")),
+            place: config::Place::Sqlite(folder.join("fleet.sqlite")),
             retention_days: 0,
             keep_sealed_bytes: false,
         },
@@ -79,9 +79,23 @@ fn config(folder: &Path) -> Config {
             ack_period_ms: 1_000,
             gap_s: 0,
             buckets: Buckets::ALL,
+            backlog_bytes_per_s: 0,
         },
         desk: config::Desk::with_path(folder.join("desk.sqlite")),
         groups: Vec::new(),
+        routes: Vec::new(),
+    }
+}
+
+fn place() -> Place {
+    Place {
+        reach: crate::config::External {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            login: None,
+            tls: None,
+        },
+        prefix: "fleet/v1".to_owned(),
     }
 }
 
@@ -123,7 +137,7 @@ fn an_alert_is_listed_acknowledged_and_noted_and_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     let book = Book::default();
-    let running = start(&config, Box::new(book.clone()), || ()).unwrap();
+    let running = start(&config, &place(), Box::new(book.clone()), || ()).unwrap();
     book.add(raised(0));
     wake(&running);
     wait_for(&running.desk, |id| id >= 1);
@@ -139,7 +153,7 @@ fn an_alert_is_listed_acknowledged_and_noted_and_survives_a_restart() {
     let last = running.desk.last_event();
     stop(running);
 
-    let running = start(&config, Box::new(book.clone()), || ()).unwrap();
+    let running = start(&config, &place(), Box::new(book.clone()), || ()).unwrap();
     let desk = &running.desk;
     let items = desk.alerts(&Filter::default()).unwrap();
     assert_eq!(items.len(), 1);
@@ -175,7 +189,7 @@ fn alerts_of_before_the_desk_are_listed_while_they_are_open() {
     cleared.id = "truck-001-1-1".try_into().unwrap();
     cleared.state = AlertState::Cleared;
     book.add(cleared);
-    let running = start(&config, Box::new(book.clone()), || ()).unwrap();
+    let running = start(&config, &place(), Box::new(book.clone()), || ()).unwrap();
     wait_for(&running.desk, |id| id >= 4);
     let open = Filter {
         open: Some(true),
@@ -194,7 +208,7 @@ fn a_desk_takes_no_file_of_somebody_else() {
     let config = config(folder.path());
     let foreign = rusqlite::Connection::open(&config.desk.path).unwrap();
     foreign.execute_batch("CREATE TABLE theirs (x)").unwrap();
-    let error = start(&config, Box::new(Book::default()), || ()).unwrap_err();
+    let error = start(&config, &place(), Box::new(Book::default()), || ()).unwrap_err();
     assert!(
         error.to_string().contains("not a file of the desk"),
         "{error:#}"

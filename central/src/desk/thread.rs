@@ -11,16 +11,17 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
 
-use super::core::{Command, Core, CoreConfig, Now, OrderError, Pulse};
+use super::core::{Command, Core, CoreConfig, Now, OrderError, Outcome, Pulse};
 use super::groups::Groups;
 use super::handle::{Desk, Order, Reply};
 use super::item::AlertItem;
 use super::ring::Shared;
+use super::send::{self, Ended, Place, Senders};
 use super::store::{Change, Reader, Store, StoreError};
 use super::tap::{Committed, Tap, Vitals};
 use super::{Feed, FeedError};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Route};
 
 /// Commits between ingest and the desk: many seconds of a large fleet.
 const COMMITS_MAX: usize = 4_096;
@@ -53,6 +54,7 @@ pub(crate) struct Running {
 /// When the file or the main database cannot be used.
 pub(crate) fn start(
     config: &Config,
+    place: &Place,
     feed: Box<dyn Feed>,
     ended: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<Running> {
@@ -60,12 +62,17 @@ pub(crate) fn start(
     let (orders_in, orders) = bounded(ORDERS_MAX);
     let (stop_in, stop) = bounded(0);
     let vitals = Arc::new(Vitals::default());
+    let (attempts_in, attempts) = bounded(send::ended_max(config.routes.len()));
+    let seed = clock::random_u64().context("the operating system gives no random numbers")?;
+    let senders = send::start(&config.routes, place, seed, &attempts_in)?;
     let channels = Channels {
         commits,
         orders,
+        attempts,
         stop,
     };
-    let mut worker = Worker::open(config, feed, channels, Arc::clone(&vitals))?;
+    let ways = Ways { senders, seed };
+    let mut worker = Worker::open(config, feed, channels, ways, Arc::clone(&vitals))?;
     let desk = Desk {
         shared: Arc::clone(&worker.shared),
         reader: Arc::new(Reader::open(&config.desk.path)?),
@@ -74,7 +81,7 @@ pub(crate) fn start(
     let thread = std::thread::Builder::new()
         .name("desk".to_owned())
         .spawn(move || {
-            let _ended = Ended(Some(ended));
+            let _ended = Over(Some(ended));
             worker.run();
         })?;
     Ok(Running {
@@ -89,9 +96,9 @@ pub(crate) fn start(
 }
 
 /// Tells of the end, a panic included.
-struct Ended<F: FnOnce()>(Option<F>);
+struct Over<F: FnOnce()>(Option<F>);
 
-impl<F: FnOnce()> Drop for Ended<F> {
+impl<F: FnOnce()> Drop for Over<F> {
     fn drop(&mut self) {
         if let Some(ended) = self.0.take() {
             ended();
@@ -99,16 +106,25 @@ impl<F: FnOnce()> Drop for Ended<F> {
     }
 }
 
-#[derive(Debug)]
 struct Channels {
     commits: Receiver<Committed>,
     orders: Receiver<Order>,
+    attempts: Receiver<Ended>,
     stop: Receiver<()>,
+}
+
+/// How routes are told, and what spreads their retries.
+#[derive(Debug)]
+struct Ways {
+    senders: Senders,
+    seed: u64,
 }
 
 struct Worker {
     desk: crate::config::Desk,
     groups: Groups,
+    routes: Vec<Route>,
+    ways: Ways,
     store: Store,
     core: Core,
     feed: Box<dyn Feed>,
@@ -136,6 +152,8 @@ fn core(
     store: &Store,
     desk: &crate::config::Desk,
     groups: &Groups,
+    routes: &[Route],
+    seed: u64,
     feed: &str,
 ) -> Result<Core, StoreError> {
     let now = now();
@@ -144,6 +162,8 @@ fn core(
     let config = CoreConfig {
         desk: desk.clone(),
         groups: groups.clone(),
+        routes: routes.to_vec(),
+        seed,
         feed: feed.to_owned(),
         next_event: store.next_id("event")?,
         next_owed: store.next_id("outbox")?,
@@ -173,6 +193,7 @@ impl Worker {
         config: &Config,
         mut feed: Box<dyn Feed>,
         channels: Channels,
+        ways: Ways,
         vitals: Arc<Vitals>,
     ) -> anyhow::Result<Self> {
         let mut store = Store::open(&config.desk.path)?;
@@ -190,11 +211,20 @@ impl Worker {
             },
         ])?;
         let groups = Groups::new(&config.groups);
-        let core = core(&store, &config.desk, &groups, &name)?;
+        let core = core(
+            &store,
+            &config.desk,
+            &groups,
+            &config.routes,
+            ways.seed,
+            &name,
+        )?;
         let shared = Arc::new(Shared::new(store.next_id("event")? - 1));
         let mut worker = Self {
             desk: config.desk.clone(),
             groups,
+            routes: config.routes.clone(),
+            ways,
             core,
             feed,
             shared,
@@ -231,6 +261,8 @@ impl Worker {
                 }
             } else if !self.commit() {
                 return;
+            } else if let Err(error) = self.act() {
+                tracing::error!(%error, "what is owed cannot be read");
             }
             if is_stopping && self.channels.commits.is_empty() {
                 return;
@@ -248,6 +280,7 @@ impl Worker {
         let mut select = Select::new();
         select.recv(&self.channels.commits);
         select.recv(&self.channels.orders);
+        select.recv(&self.channels.attempts);
         select.recv(&self.channels.stop);
         // Whether something is there or the time is over, the turn looks at everything.
         select.ready_timeout(Duration::from_millis(wait_ms)).ok();
@@ -268,6 +301,10 @@ impl Worker {
         let mono_ms = now.mono_ms.unsigned_abs();
         if has_alerts || mono_ms >= self.feed_due_ms {
             self.read_feed(now, mono_ms)?;
+        }
+        for ended in self.channels.attempts.try_iter() {
+            self.core
+                .attempted(now, ended.route, ended.id, ended.outcome);
         }
         let orders: Vec<Order> = self.channels.orders.try_iter().collect();
         for Order { command, reply } in orders {
@@ -360,6 +397,21 @@ impl Worker {
         true
     }
 
+    /// Hands what is due to the routes; all of it is committed.
+    fn act(&mut self) -> Result<(), StoreError> {
+        while let Some((route, attempt)) = self.core.attempt(now(), &self.store)? {
+            let id = attempt.id();
+            if !self.ways.senders.send(route, attempt) {
+                let outcome = Outcome::Down {
+                    why: "its task has ended".to_owned(),
+                    retry_ms: None,
+                };
+                self.core.attempted(now(), route, id, outcome);
+            }
+        }
+        Ok(())
+    }
+
     fn tell(&mut self, changes: Vec<Change>) {
         self.shared.set_vehicles(self.core.take_vehicles());
         let mut events = Vec::new();
@@ -379,13 +431,22 @@ impl Worker {
     fn begin_again(&mut self) -> bool {
         self.replies.clear();
         loop {
-            let begun = core(&self.store, &self.desk, &self.groups, &self.feed.name())
-                .map_err(anyhow::Error::from)
-                .and_then(|core| {
-                    self.core = core;
-                    self.cursor = self.store.cursor(&self.feed.name())?.unwrap_or(0);
-                    Ok(self.learn()?)
-                });
+            let name = self.feed.name();
+            let (desk, groups) = (&self.desk, &self.groups);
+            let begun = core(
+                &self.store,
+                desk,
+                groups,
+                &self.routes,
+                self.ways.seed,
+                &name,
+            )
+            .map_err(anyhow::Error::from)
+            .and_then(|core| {
+                self.core = core;
+                self.cursor = self.store.cursor(&self.feed.name())?.unwrap_or(0);
+                Ok(self.learn()?)
+            });
             match begun {
                 Ok(()) => return true,
                 Err(error) => tracing::warn!(%error, "the desk cannot begin again yet"),

@@ -167,7 +167,8 @@ async fn sensors(client: &Client, vehicle: &Known) -> Result<Vec<SensorKnown>, S
     };
     let rows = client
         .query(
-            "SELECT sensor, name, role, period_ms, calibration_until::date - date '1970-01-01'
+            "SELECT sensor, name, role, CASE kind WHEN 'health' THEN 0::bigint ELSE period_ms END,
+                 calibration_until::date - date '1970-01-01'
              FROM catalogues WHERE device = $1 AND epoch = $2",
             &[&vehicle.device.as_str(), &super::number(epoch.number())],
         )

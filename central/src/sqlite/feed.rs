@@ -114,7 +114,7 @@ impl Feed for SqliteFeed {
 impl SqliteFeed {
     fn sensors(&self, device: &str, epoch: Epoch) -> Result<Vec<SensorKnown>, FeedError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT sensor, name, role, period_ms,
+            "SELECT sensor, name, role, CASE kind WHEN 'health' THEN 0 ELSE period_ms END,
                  CAST(julianday(calibration_until) - 2440587.5 AS INTEGER)
              FROM catalogues WHERE device = ?1 AND epoch = ?2",
         )?;

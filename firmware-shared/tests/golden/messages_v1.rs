@@ -9,7 +9,7 @@ use firmware_shared::catalogue::{Catalogue, Details, SensorDetail, SensorEntry};
 use firmware_shared::id::{DeviceId, Epoch, Lane, SeqRange, StreamId};
 use firmware_shared::message::{
     Ack, AckEntry, Anchors, Birth, Goodbye, LaneNext, Loss, LossReason, Losses, MESSAGE_LEN_MAX,
-    Message, Nack, NackReason, OpenEpoch, OpenLane, Opening, Pacing, Status, Will,
+    Message, More, Nack, NackReason, OpenEpoch, OpenLane, Opening, Pacing, Status, Will,
 };
 use firmware_shared::reading::Kind;
 use firmware_shared::serial;
@@ -144,6 +144,33 @@ fn status() {
     check(
         &status,
         "f202ef9bafcdf8acd19101c0c4070101ac028020f0a20401b94ddc7e",
+    );
+}
+
+#[test]
+fn more_stands_behind_everything_that_earlier_readers_of_a_status_know() {
+    let status = Status {
+        epoch: EPOCH,
+        boottime_ms: 123_456,
+        next: next(),
+        spool_bytes: 4096,
+        oldest_unacked_ms: 70_000,
+        ram_mode: true,
+        more: Some(More {
+            spool_max_bytes: 293_601_280,
+            evicted: 7,
+            card_life_used_permille: 12,
+            clock_source: ClockSource::Gnss,
+            clock_error_ms: Some(20),
+            certificate_until_s: Some(1_804_118_400),
+            ack_latency_ms: None,
+            plan_used_bytes: 5_000,
+            plan_max_bytes: 0,
+        }),
+    };
+    check(
+        &status,
+        "f202ef9bafcdf8acd19101c0c4070101ac028020f0a204018080808c01070c0401140180a6c5b80d008827002edf43ae",
     );
 }
 

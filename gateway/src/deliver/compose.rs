@@ -3,8 +3,9 @@
 use firmware_shared::id::{Epoch, Lane, StreamId};
 use firmware_shared::message::{
     Anchors, Birth, EPOCHS_MAX, Goodbye, HELD_RANGES_MAX, LOSSES_MAX, LaneNext, Loss, Losses,
-    MESSAGE_LEN_MAX, Message, OpenEpoch, OpenLane, Status, Will,
+    MESSAGE_LEN_MAX, Message, More, OpenEpoch, OpenLane, Status, Will,
 };
+use firmware_shared::time::ClockSource;
 use firmware_shared::topic::{Leaf, Topic, topic};
 
 use super::{Deliver, ProcessIdentity};
@@ -156,7 +157,31 @@ impl Deliver {
                 .sum(),
             oldest_unacked_ms: self.oldest_unacked_ms(),
             ram_mode: self.spool.is_in_ram(),
-            more: None,
+            more: Some(self.more()),
+        }
+    }
+
+    fn more(&self) -> More {
+        let plan = self.budget.stats();
+        let evicted = Lane::ALL
+            .into_iter()
+            .map(|lane| self.lane_stats(lane).evicted)
+            .sum();
+        let clock = self.surroundings.clock;
+        More {
+            spool_max_bytes: self.config.spool.total_bytes,
+            evicted,
+            // More than the whole life is possible.
+            card_life_used_permille: (self.card_life_used_percent() * 10.0) as u32,
+            clock_source: clock.map_or(ClockSource::None, |(source, _)| source),
+            clock_error_ms: clock.map(|(_, error_ms)| error_ms),
+            certificate_until_s: self.surroundings.certificate_until_s,
+            ack_latency_ms: self.pace.ack_latency_ms(),
+            plan_used_bytes: match plan.is_roaming {
+                true => plan.used.roaming_bytes,
+                false => plan.used.home_bytes,
+            },
+            plan_max_bytes: plan.month_bytes.unwrap_or(0),
         }
     }
 

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 
 use firmware_shared::id::{Lane, SeqRange, StreamId};
 use firmware_shared::message::LossReason;
-use firmware_shared::time::TimeAnchor;
+use firmware_shared::time::{ClockSource, TimeAnchor};
 
 pub use alarm::{Alarm, AlarmKind};
 pub use compose::will;
@@ -40,6 +40,15 @@ use crate::spool::{EpochNote, Frame, PerLane, Place, Refused, Spool, SpoolEvent}
 use alarm::Alarms;
 use compose::{LossRound, Topics};
 use stats::Ages;
+
+/// What delivery passes on about the vehicle without needing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// Who vouches for the clock, and the bound of its error, ms.
+    pub clock: Option<(ClockSource, u64)>,
+    /// When the vehicle's certificate ends, seconds since 1970.
+    pub certificate_until_s: Option<i64>,
+}
 
 /// Spool, ledger and forwarding behind one door.
 #[derive(Debug)]
@@ -72,6 +81,7 @@ pub struct Deliver {
     acked: PerLane<u64>,
     ages: PerLane<Ages>,
     opened_ms: u64,
+    surroundings: Surroundings,
     now_ms: u64,
     state_dirty_since_ms: Option<u64>,
     state_stale_since_ms: Option<u64>,
@@ -160,6 +170,7 @@ impl Deliver {
             acked: PerLane::from_fn(|_| 0),
             ages: PerLane::from_fn(|_| Ages::default()),
             opened_ms: now_ms,
+            surroundings: Surroundings::default(),
             now_ms,
             state_dirty_since_ms: None,
             state_stale_since_ms: None,
@@ -303,6 +314,11 @@ impl Deliver {
     #[must_use]
     pub fn plan_use(&self) -> PlanUse {
         self.budget.used()
+    }
+
+    /// What else the centre is told of the vehicle.
+    pub fn note_surroundings(&mut self, surroundings: Surroundings) {
+        self.surroundings = surroundings;
     }
 
     /// Whether the vehicle is in a foreign network, and the month, as far as they are known.

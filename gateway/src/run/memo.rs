@@ -12,16 +12,19 @@ use firmware_shared::time::{ClockSource, TimeAnchor};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{BUILD_UTC_MS, Now};
-use crate::config::Config;
-use crate::deliver::Deliver;
+use crate::config::{Config, KeyFiles};
+use crate::deliver::{Deliver, Surroundings};
 use crate::forward::budget::{Month, PlanUse};
-use crate::forward::transport::TimeFloor;
+use crate::forward::transport::{TimeFloor, certificate};
+use crate::timekeeper::error_ms_at;
 
 /// A crash forgets at most so many bytes of the plan.
 const STEP_BYTES: u64 = 256 * 1024;
 const DAY_MS: i64 = 86_400_000;
 /// How often the roaming file is looked for, ms.
 const LOOK_MS: u64 = 5_000;
+/// How often the certificate is looked at, ms: renewing one is a matter of days.
+const CERTIFICATE_MS: u64 = 3_600_000;
 /// A receiver that says a year far behind the build is not believed.
 const YEARS_MS_MAX: i64 = 30 * 365 * DAY_MS;
 
@@ -45,6 +48,9 @@ pub(super) struct Memo {
     floor: TimeFloor,
     look_ms: u64,
     is_roaming: bool,
+    keys: KeyFiles,
+    certificate_look_ms: u64,
+    certificate_until_s: Option<i64>,
 }
 
 impl Memo {
@@ -62,6 +68,9 @@ impl Memo {
             floor,
             look_ms: 0,
             is_roaming: false,
+            keys: config.broker.keys.clone(),
+            certificate_look_ms: 0,
+            certificate_until_s: None,
         }
     }
 
@@ -77,6 +86,11 @@ impl Memo {
             .map(|anchor| anchor.utc_ms_of(now.stamp_ms));
         let month = utc_ms.and_then(month_of);
         deliver.note_network(now.real_ms, self.is_roaming, month);
+        self.look_at_certificate(now);
+        deliver.note_surroundings(Surroundings {
+            clock: anchor.map(|anchor| (anchor.source, error_ms_at(&anchor, now.stamp_ms))),
+            certificate_until_s: self.certificate_until_s,
+        });
         self.latest.plan = deliver.plan_use();
         let believable = BUILD_UTC_MS..BUILD_UTC_MS.saturating_add(YEARS_MS_MAX);
         if let Some(utc_ms) = utc_ms.filter(|utc_ms| believable.contains(utc_ms)) {
@@ -91,6 +105,16 @@ impl Memo {
         if is_due {
             self.write();
         }
+    }
+
+    fn look_at_certificate(&mut self, now: Now) {
+        if now.real_ms < self.certificate_look_ms {
+            return;
+        }
+        self.certificate_look_ms = now.real_ms.saturating_add(CERTIFICATE_MS);
+        let files = self.keys.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        let pem = files.and_then(|(certificate, _)| fs::read(certificate).ok());
+        self.certificate_until_s = pem.and_then(|pem| certificate::ends_s(&pem));
     }
 
     /// A clean stop.

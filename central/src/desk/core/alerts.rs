@@ -381,6 +381,7 @@ impl Core {
         item.members = 0;
         item.announced = false;
         item.told = Vec::new();
+        item.told_severity = None;
         item.acknowledged_by = None;
         item.acknowledged_ms = None;
         item.notes = 0;
@@ -447,6 +448,7 @@ impl Core {
     pub(super) fn escalated(&mut self, now: Now, live: &mut Live) {
         live.item.state = AlertState::Escalated;
         live.item.escalations += 1;
+        live.item.announced = true;
         live.escalate_at = None;
         self.tell(now, &mut live.item, Transition::Escalated);
     }
@@ -543,6 +545,7 @@ impl Core {
             window: None,
             announced: false,
             told: Vec::new(),
+            told_severity: None,
             escalations: 0,
         };
         self.announce(now, Live::quiet(item), Transition::Raised, shelf)?;
@@ -584,6 +587,7 @@ impl Core {
             window: None,
             announced: false,
             told: Vec::new(),
+            told_severity: None,
             escalations: 0,
         };
         say(&mut item, alert);
@@ -699,11 +703,6 @@ impl Core {
             live.ends_at(mono_ms);
             self.put(live);
         }
-    }
-
-    /// Tells the routes.
-    pub(super) fn tell(&mut self, now: Now, item: &mut AlertItem, transition: Transition) {
-        let _ = (now, item, transition);
     }
 
     fn open_of<'a>(&'a self, device: &str) -> impl Iterator<Item = &'a AlertItem> {

@@ -8,8 +8,12 @@
 //! committed before anybody hears of them.
 
 mod alerts;
+mod delivery;
 mod flood;
 mod orders;
+mod routing;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +23,15 @@ use firmware_shared::alert::Alert;
 use super::event::{Event, EventKind};
 use super::groups::Groups;
 use super::item::AlertItem;
-use super::store::{Change, StoreError};
+use super::store::{Change, Owed, StoreError};
 use super::vehicle::VehicleState;
-use crate::config::Desk as DeskConfig;
+use crate::config::{Desk as DeskConfig, Route, Target};
 use alerts::Live;
+use delivery::Delivery;
+pub(super) use delivery::{Attempt, IN_FLIGHT_MAX, Outcome};
 use flood::Flood;
-pub(super) use orders::Command;
-pub(crate) use orders::OrderError;
+pub(crate) use orders::{Command, OrderError};
+pub(crate) use routing::Notification;
 use watch::Watch;
 pub(super) use watch::{Heard, Pulse, What};
 pub(crate) use watch::{Known, SensorKnown};
@@ -51,11 +57,17 @@ pub(crate) struct Fed {
 /// Where items are that the core does not remember.
 pub(super) trait Shelf {
     fn item(&self, id: &str) -> Result<Option<AlertItem>, StoreError>;
+    /// What a route owes behind an id, at most `limit`.
+    fn owed(&self, route: &str, behind: i64, limit: usize) -> Result<Vec<Owed>, StoreError>;
 }
 
 impl Shelf for super::store::Store {
     fn item(&self, id: &str) -> Result<Option<AlertItem>, StoreError> {
         super::store::Store::item(self, id)
+    }
+
+    fn owed(&self, route: &str, behind: i64, limit: usize) -> Result<Vec<Owed>, StoreError> {
+        super::store::Store::owed(self, route, behind, limit)
     }
 }
 
@@ -64,8 +76,11 @@ impl Shelf for super::store::Store {
 pub(super) struct CoreConfig {
     pub(super) desk: DeskConfig,
     pub(super) groups: Groups,
+    pub(super) routes: Vec<Route>,
     /// Names the feed whose cursor is kept.
     pub(super) feed: String,
+    /// Spreads retries.
+    pub(super) seed: u64,
     pub(super) next_event: i64,
     pub(super) next_owed: i64,
 }
@@ -80,6 +95,7 @@ pub(super) struct Core {
     open_by_device: BTreeMap<String, BTreeSet<String>>,
     flood: Flood,
     watch: Watch,
+    delivery: Delivery,
     changes: Vec<Change>,
     expire_at: i64,
 }
@@ -91,7 +107,14 @@ const DAY_MS: i64 = 86_400_000;
 impl Core {
     /// A core that remembers these items: the open ones, and those of the last while.
     pub(super) fn new(config: CoreConfig, now: Now, items: Vec<AlertItem>) -> Self {
+        // Alertmanager forgets what is not said again.
+        let reminds: Vec<bool> = config
+            .routes
+            .iter()
+            .map(|route| matches!(route.target, Target::Alertmanager(_)))
+            .collect();
         let mut core = Self {
+            delivery: Delivery::new(now, &reminds, config.seed),
             flood: Flood::new(&config.desk),
             watch: Watch::new(now),
             config,
@@ -127,6 +150,7 @@ impl Core {
         self.alerts_deadline()
             .into_iter()
             .chain(self.watch_deadline())
+            .chain([self.delivery.deadline()])
             .fold(self.expire_at, i64::min)
     }
 

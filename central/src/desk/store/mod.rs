@@ -4,6 +4,7 @@
 //! or a notification is never given twice. Never: a judgement; a file of a later version or of another program
 //! touched.
 
+mod orders;
 mod read;
 mod write;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+pub(crate) use orders::Orders;
 pub(crate) use read::Reader;
 pub(super) use write::Store;
 
@@ -99,6 +101,8 @@ pub(crate) struct Owed {
     pub(crate) key: String,
     pub(crate) alert_id: String,
     pub(crate) created_ms: i64,
+    /// It waits for the schedule of its route.
+    pub(crate) not_before_ms: Option<i64>,
     pub(crate) body: String,
     pub(crate) attempts: u32,
 }

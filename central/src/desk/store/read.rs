@@ -187,7 +187,7 @@ pub(super) fn owed_of(
     limit: usize,
 ) -> Result<Vec<Owed>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, route, key, alert_id, created_ms, body, attempts FROM outbox
+        "SELECT id, route, key, alert_id, created_ms, not_before_ms, body, attempts FROM outbox
          WHERE route = ?1 AND id > ?2 AND done_ms IS NULL ORDER BY id LIMIT ?3",
     )?;
     let rows = statement.query_map(params![route, behind, count(limit)], |row| {
@@ -197,8 +197,9 @@ pub(super) fn owed_of(
             key: row.get(2)?,
             alert_id: row.get(3)?,
             created_ms: row.get(4)?,
-            body: row.get(5)?,
-            attempts: row.get(6)?,
+            not_before_ms: row.get(5)?,
+            body: row.get(6)?,
+            attempts: row.get(7)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -51,6 +51,8 @@ CREATE TABLE outbox (
     key TEXT NOT NULL,
     alert_id TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
+    -- It waits for the schedule of its route.
+    not_before_ms INTEGER,
     body TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     next_ms INTEGER,

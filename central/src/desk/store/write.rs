@@ -125,14 +125,16 @@ fn write(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreErro
         Change::Owe(owed) => execute(
             transaction,
             // What is owed or told already is not owed again.
-            "INSERT OR IGNORE INTO outbox (id, route, key, alert_id, created_ms, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR IGNORE INTO outbox
+                 (id, route, key, alert_id, created_ms, not_before_ms, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 owed.id,
                 owed.route,
                 owed.key,
                 owed.alert_id,
                 owed.created_ms,
+                owed.not_before_ms,
                 owed.body
             ],
         ),

@@ -7,6 +7,7 @@
 //! The MQTT library dials plain TCP itself. For everything else it dials a [`relay`], because its own ways
 //! would bring crates that nobody maintains or whose licence we do not admit.
 
+pub mod certificate;
 mod proxy;
 mod relay;
 mod tls;
