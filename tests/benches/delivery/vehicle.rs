@@ -22,7 +22,10 @@ const ALERTS: usize = 200;
 const ALERTS_IDLE: usize = 100;
 /// Readings of a day, four a second.
 const DAY_READINGS: u64 = 345_600;
-const BACKLOG_DEFAULT: usize = 2_000_000;
+/// Every tooth begins in the cold: the alerts of the first moments come all at once, and do not count.
+const SETTLE: Duration = Duration::from_secs(20);
+/// It must outlast the alerts.
+const BACKLOG_DEFAULT: usize = 2_400_000;
 /// Virtual seconds per second while the backlog is made.
 const HASTE_X: u32 = 2_000;
 
@@ -53,9 +56,10 @@ const PARTS: [(&str, u8, u8); 4] = [
     ("sht4x", 0x44, 3),
 ];
 
-/// Sensors that are too warm and too cold once in each tooth of some 80 s. A condition is cleared a minute after it is
-/// gone and raised again once, and then hourly: many alerts in a short time take many sensors.
-fn restless(bus: &str) -> Vec<Sensor> {
+/// Sensors that are too warm and too cold once in each tooth. A condition is cleared a minute after it is gone and
+/// raised again once, and then hourly: many alerts in a short time take many sensors. Teeth of 70 s to 123 s, each of
+/// another length, let the alerts come one by one.
+fn restless(bus: &str, shortest_s: usize) -> Vec<Sensor> {
     let addresses = PARTS.into_iter().flat_map(|(kind, first, count)| {
         (first..first + count).map(move |address| (kind, address))
     });
@@ -63,7 +67,7 @@ fn restless(bus: &str) -> Vec<Sensor> {
         chip: format!(
             "kind = \"{kind}\"\naddress = {address}\nbase_deg_c = 4.0\namplitude_deg_c = 3.0\n\
              period_s = {}\n",
-            78 + at / 3
+            shortest_s + 2 * at
         ),
         sensor: format!(
             "name = \"{bus}-{address:02x}\"\ndriver = \"{kind}\"\naddress = {address}\nrole = \"load\"\n\
@@ -78,11 +82,11 @@ fn restless(bus: &str) -> Vec<Sensor> {
 fn restless_vehicle(place: &Path, port: u16, more: Option<Sensor>) -> anyhow::Result<Vehicle> {
     let mut scenario = "speed_x = 1\nseed = 8\ntruth_file = \"truth-2.jsonl\"\n".to_owned();
     let mut second = "[[bus]]\nname = \"second\"\npath = \"sim:second.toml\"\n".to_owned();
-    for sensor in restless("b") {
+    for sensor in restless("b", 71) {
         scenario += &format!("\n[[chip]]\n{}", sensor.chip);
         second += &format!("\n[[bus.sensor]]\n{}", sensor.sensor);
     }
-    let mut setup = setup(1, restless("a").into_iter().chain(more).collect());
+    let mut setup = setup(1, restless("a", 70).into_iter().chain(more).collect());
     setup.more = second;
     let vehicle = Vehicle::new(gateway(), place, port, &setup)?;
     std::fs::write(place.join("second.toml"), scenario)?;
@@ -129,6 +133,15 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Lets the first moments pass, with what they bring.
+    fn settle(&self) -> anyhow::Result<()> {
+        wait::pass(SETTLE, |_| Ok(()))?;
+        while self.ages_ms.try_recv().is_ok() {}
+        Ok(())
+    }
+}
+
 impl Drop for Desk {
     fn drop(&mut self) {
         self.child.kill().ok();
@@ -145,6 +158,7 @@ pub(super) fn idle(report: &mut Report) -> anyhow::Result<()> {
     let place = folder.path().join(DEVICE);
     let mut vehicle = restless_vehicle(&place, centre.port(), None)?;
     vehicle.start()?;
+    desk.settle()?;
     let mut ages = Vec::new();
     while ages.len() <= ALERTS_IDLE {
         ages.push(
@@ -257,6 +271,7 @@ fn outage(place: &Path, report: &mut Report) -> anyhow::Result<usize> {
 
 /// Listens until enough alerts have come; the backlog must outlast them.
 fn drain(centre: &Centre, desk: &Desk, made: usize, report: &mut Report) -> anyhow::Result<()> {
+    desk.settle()?;
     let (mut ages, mut live) = (Vec::new(), Vec::new());
     let begin = wait::now();
     let newest = "SELECT max(boottime_ms) FROM readings WHERE kind = 'position'";
