@@ -28,6 +28,11 @@ const REPEATS_MAX: u32 = 2;
 const SLACK_SPEED: f32 = 0.6;
 const SLACK_PER_ACCURACY: f32 = 0.125;
 const SMOOTH_S: f32 = 10.0;
+/// Bad reception scatters the disagreement, a spoof does not: scatter beyond this, m/s, counts so many times
+/// as slack, over this time.
+const SCATTER_SPEED: f32 = 1.0;
+const SCATTER_SLACK: f32 = 2.0;
+const SCATTER_S: f32 = 30.0;
 /// Disagreement that is an alert, m, and that ends it.
 const DRAG_M: f32 = 30.0;
 const DRAG_END_M: f32 = 10.0;
@@ -122,6 +127,8 @@ pub struct GnssDetector {
     north: f32,
     east: f32,
     drag_m: f32,
+    /// How far single disagreements are from the smoothed one, m/s.
+    scatter: f32,
     /// Faults that are on.
     on: u8,
 }
@@ -143,6 +150,7 @@ impl GnssDetector {
             north: 0.0,
             east: 0.0,
             drag_m: 0.0,
+            scatter: 0.0,
             on: 0,
         }
     }
@@ -255,10 +263,15 @@ impl GnssDetector {
         };
         let seconds = apart_ms as f32 / 1e3;
         let rate = (seconds / SMOOTH_S).min(1.0);
-        self.north += rate * ((moved.0 - told.0) / seconds - self.north);
-        self.east += rate * ((moved.1 - told.1) / seconds - self.east);
+        let north = (moved.0 - told.0) / seconds - self.north;
+        let east = (moved.1 - told.1) / seconds - self.east;
+        self.north += rate * north;
+        self.east += rate * east;
+        let steady = (seconds / SCATTER_S).min(1.0);
+        self.scatter += steady * (length((north, east)) - self.scatter);
         let accuracy_m = next.accuracy_m.max(last.accuracy_m);
-        let slack = SLACK_SPEED + SLACK_PER_ACCURACY * accuracy_m;
+        let scatter = SCATTER_SLACK * (self.scatter - SCATTER_SPEED).max(0.0);
+        let slack = SLACK_SPEED + SLACK_PER_ACCURACY * accuracy_m + scatter;
         let over = length((self.north, self.east)) - slack;
         self.drag_m = (self.drag_m + over * seconds).max(0.0);
         let on = self.on & GnssFault::DragOff.bit() != 0;
