@@ -7,14 +7,16 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_shared::alert::Severity;
+use firmware_shared::id::DeviceId;
 use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 
 use crate::alerts::{self, Selection, Target};
 use crate::config::{self, ConfigError, External, Place, Postgres};
-use crate::{backup, desk, run, verify};
+use crate::{backup, desk, profile, run, verify};
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -31,6 +33,7 @@ Examples:
   fleet-central alerts --db fleet.sqlite --json
   fleet-central alerts list --config fleet-central.toml --open
   fleet-central alerts ack ID --config fleet-central.toml
+  fleet-central profile send --config fleet-central.toml --device truck-001 trip.toml
 
 Exit codes:
   0  success
@@ -75,6 +78,65 @@ enum Command {
     },
     /// Print alerts: as they come with --follow, or the stored ones of --db.
     Alerts(AlertsArgs),
+    /// Give a vehicle the profile of its trip: set-points, limits, load.
+    Profile {
+        #[command(subcommand)]
+        command: ProfileCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    /// Leave it with the broker, and wait for what the vehicle says.
+    Send(ProfileArgs),
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// The vehicle.
+    #[arg(long, value_name = "NAME")]
+    device: DeviceId,
+    /// How long to wait for the vehicle; 0 does not wait.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+    #[command(flatten)]
+    broker: BrokerArgs,
+    /// The profile, TOML or JSON, with a version.
+    file: PathBuf,
+}
+
+/// Where the broker is.
+#[derive(Debug, Args)]
+struct BrokerArgs {
+    /// Take broker and prefix from this configuration.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "port", "prefix"])]
+    config: Option<PathBuf>,
+    /// The broker.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// Its port.
+    #[arg(long, value_name = "PORT", default_value_t = 1883, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// First levels of every topic.
+    #[arg(long, value_name = "TOPIC", default_value = PREFIX_DEFAULT, value_parser = prefix)]
+    prefix: String,
+}
+
+impl BrokerArgs {
+    /// How to reach it, and the prefix of topics.
+    fn reach(&self) -> Result<(External, String), Failure> {
+        let Some(file) = &self.config else {
+            let reach = External {
+                host: self.host.clone(),
+                port: self.port,
+                login: None,
+                tls: None,
+            };
+            return Ok((reach, self.prefix.clone()));
+        };
+        let config = config::load(file)?;
+        Ok((config.broker.reach(), config.prefix))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -331,6 +393,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             ..
         }) => at_desk(action),
         Command::Alerts(AlertsArgs { show, .. }) => show_alerts(&show),
+        Command::Profile {
+            command: ProfileCommand::Send(args),
+        } => send_profile(args),
     }
 }
 
@@ -466,6 +531,28 @@ fn show_alerts(args: &ShowArgs) -> Result<(), Failure> {
     };
     log("warn");
     Ok(alerts::follow(&target, &selection, args.json, &mut out)?)
+}
+
+fn send_profile(args: ProfileArgs) -> Result<(), Failure> {
+    let (reach, prefix) = args.broker.reach()?;
+    log("warn");
+    let send = profile::Send {
+        reach,
+        prefix,
+        device: args.device,
+        file: args.file,
+        wait: Duration::from_secs(args.wait),
+    };
+    let said = profile::send(&send)?;
+    match said {
+        Some(text) => answer(&format!("{text}\n")),
+        None if args.wait == 0 => answer("the broker has it\n"),
+        None => Err(Failure::Runtime(anyhow::anyhow!(
+            "{} has said nothing within {} s; the broker keeps the profile for it",
+            send.device,
+            args.wait
+        ))),
+    }
 }
 
 fn answer(text: &str) -> Result<(), Failure> {

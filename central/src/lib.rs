@@ -31,6 +31,7 @@ mod ingest;
 mod link;
 mod mqtt;
 mod postgres;
+mod profile;
 mod run;
 mod sqlite;
 #[cfg(test)]

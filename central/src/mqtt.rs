@@ -152,6 +152,72 @@ pub(crate) async fn probe(reach: &External, client_id: &str) -> Result<(), LinkE
     }
 }
 
+/// One message to be left with the broker, and where an answer would come.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    pub(crate) client_id: String,
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    /// Heard from before the message is sent until `is_answer` says that it was the answer.
+    pub(crate) filter: Option<String>,
+}
+
+/// Leaves a retained message with the broker; whether the broker took it before `patience` was over.
+pub(crate) async fn send(
+    reach: &External,
+    parcel: &Parcel,
+    patience: Duration,
+    is_answer: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<bool, LinkError> {
+    let config = LinkConfig {
+        reach: reach.clone(),
+        client_id: parcel.client_id.clone(),
+        is_persistent: false,
+        filters: Vec::new(),
+        self_test: None,
+    };
+    let (client, mut events) = open(&config)?;
+    let publish = || {
+        let (topic, payload) = (parcel.topic.clone(), parcel.payload.clone());
+        client.try_publish(topic, QoS::AtLeastOnce, true, payload)
+    };
+    let mut was_taken = false;
+    let work = async {
+        loop {
+            match events.poll().await.map_err(Box::new)? {
+                Event::Incoming(Packet::ConnAck(_)) => match &parcel.filter {
+                    Some(filter) => client.try_subscribe(filter, QoS::AtLeastOnce)?,
+                    None => publish()?,
+                },
+                Event::Incoming(Packet::SubAck(ack)) => {
+                    if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+                        let filter = parcel.filter.clone();
+                        return Err(LinkError::Subscription(filter.unwrap_or_default()));
+                    }
+                    publish()?;
+                }
+                Event::Incoming(Packet::PubAck(_)) => {
+                    was_taken = true;
+                    if parcel.filter.is_none() {
+                        client.try_disconnect()?;
+                    }
+                }
+                Event::Incoming(Packet::Publish(heard)) if is_answer(&heard.payload) => {
+                    was_taken = true;
+                    client.try_disconnect()?;
+                }
+                Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
+                _ => {}
+            }
+        }
+    };
+    // Without an answer in time the message stays with the broker all the same.
+    match timeout(patience, work).await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Ok(was_taken),
+    }
+}
+
 fn open(config: &LinkConfig) -> Result<(AsyncClient, EventLoop), LinkError> {
     let reach = &config.reach;
     let mut options = MqttOptions::new(&config.client_id, &reach.host, reach.port);

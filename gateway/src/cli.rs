@@ -3,7 +3,9 @@
 //! Promises: answers go to stdout, logs to stderr; the exit code says which kind of failure it was; every
 //! failure is one line. Never: a start with a configuration that a person must change.
 
+mod backtest;
 mod identify;
+mod profile;
 mod score;
 mod spool;
 
@@ -36,6 +38,8 @@ Examples:
   fleet-gateway run --config /etc/fleet-gateway/gateway.toml
   fleet-gateway status --config /etc/fleet-gateway/gateway.toml --watch
   fleet-gateway doctor --bus /dev/i2c-1
+  fleet-gateway profile set trip.toml --config /etc/fleet-gateway/gateway.toml
+  fleet-gateway backtest --config /etc/fleet-gateway/gateway.toml readings.csv
   fleet-gateway gnss decode drive.ubx | head
   fleet-gateway score --profile small < readings.csv
   fleet-gateway spool inspect /var/lib/fleet-gateway/spool --json
@@ -44,9 +48,9 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed while running; doctor: something should be changed
+  1  failed while running; doctor: something should be changed; profile set: refused
   2  wrong usage or configuration
-  3  status: no gateway answers";
+  3  status, profile: no gateway answers";
 
 /// Samples sensors, scores and seals their readings, and delivers each exactly once.
 #[derive(Debug, Parser)]
@@ -88,6 +92,13 @@ enum Command {
         /// How much memory the detector may take
         #[arg(long, value_enum, default_value_t)]
         profile: score::Profile,
+    },
+    /// Print the alerts that a configuration would have raised over recorded readings
+    Backtest(backtest::BacktestArgs),
+    /// The profile of the trip: set-points, limits, load
+    Profile {
+        #[command(subcommand)]
+        command: profile::ProfileCommand,
     },
     /// Look at a spool
     Spool {
@@ -205,6 +216,8 @@ fn perform(command: Command) -> Result<(), Failure> {
             command: GnssCommand::Decode { file },
         } => decode(&file),
         Command::Score { profile } => score::perform(profile),
+        Command::Backtest(args) => backtest::perform(&args),
+        Command::Profile { command } => profile::perform(&command),
         Command::Spool { command } => spool::perform(&command),
     }
 }

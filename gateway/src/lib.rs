@@ -12,10 +12,12 @@
 //! bound, a start that fails for any other reason than the configuration.
 //!
 //! Reading order: [`config`], [`sample`], [`anchor`], [`sequencer`], [`score`], [`alert`], [`seal`], [`spool`],
-//! [`forward`], [`deliver`], [`run`], [`status`], [`supervise`], [`doctor`], [`enrol`], [`gnss`], [`series`], [`cli`].
+//! [`forward`], [`deliver`], [`run`], [`trip`], [`notify`], [`status`], [`supervise`], [`doctor`], [`enrol`], [`gnss`],
+//! [`series`], [`backtest`], [`cli`].
 
 pub mod alert;
 pub mod anchor;
+pub mod backtest;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -25,6 +27,7 @@ pub mod enrol;
 pub mod forward;
 pub mod gnss;
 pub mod identity;
+pub mod notify;
 pub mod run;
 pub mod sample;
 pub mod score;
@@ -35,5 +38,6 @@ pub mod spool;
 pub mod status;
 pub mod supervise;
 pub mod timekeeper;
+pub mod trip;
 
 pub use cli::{command, main};

@@ -12,8 +12,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         "alerts::the_driver_is_told_without_an_uplink",
         driver_is_told,
     );
+    let black_box = needs::nothing(
+        "alerts::a_black_box_overtakes_the_backlog_and_is_stored_once",
+        black_box_overtakes,
+    );
     let overtaking = needs::each_broker("alerts::an_alert_overtakes_the_backlog", alert_overtakes);
-    std::iter::once(told).chain(overtaking).collect()
+    [told, black_box].into_iter().chain(overtaking).collect()
 }
 
 fn world_with_runaway(peers: &Peers, speed_x: u32) -> anyhow::Result<World> {
@@ -78,6 +82,42 @@ fn alert_overtakes(peers: &Peers) -> anyhow::Result<()> {
     anyhow::ensure!(
         stored + 500 < truth,
         "{stored} of {truth} readings were there before the alert"
+    );
+    world.link.throttle(0);
+    world.stop_and_verify()?;
+    let account = world.judge()?;
+    anyhow::ensure!(account.is_exactly_once(), "{account:?}");
+    Ok(())
+}
+
+fn black_box_overtakes() -> anyhow::Result<()> {
+    let mut world = world_with_runaway(&Peers::default(), 4 * SPEED_X)?;
+    let alert = wait::until("the driver is told", PATIENCE, || open_alert(&world))?;
+    // Much is measured after the window, too.
+    crate::world::wait_for_truth(&mut world.vehicles[0], 3500)?;
+    world.link.throttle(4 * 1024);
+    world.link.restore();
+    let window = wait::until("the alert is stored", PATIENCE, || {
+        let alerts = crate::world::stored_alerts(&world)?;
+        let found = alerts
+            .into_iter()
+            .find(|stored| stored["id"] == alert["id"]);
+        Ok(found.map(|found| found["window"].clone()))
+    })?;
+    let end = |key: &str| window[key].as_u64().unwrap_or_default();
+    let (first, last) = (end("first_seq"), end("last_seq"));
+    anyhow::ensure!(last > first + 250, "{window}");
+    let inside = format!(
+        "SELECT count(*) FROM readings WHERE lane = 'telemetry' AND seq BETWEEN {first} AND {last}"
+    );
+    wait::until_true("the black box is stored", PATIENCE, || {
+        Ok(world.store()?.number(&inside)? as u64 == last - first + 1)
+    })?;
+    let truth = world.vehicles[0].truth()?.readings() as i64;
+    let stored = world.stored("truck-001")?;
+    anyhow::ensure!(
+        stored + 1000 < truth,
+        "{stored} of {truth} readings were there before the black box was"
     );
     world.link.throttle(0);
     world.stop_and_verify()?;

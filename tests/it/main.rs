@@ -17,11 +17,14 @@ mod clones;
 mod database;
 mod demo;
 mod desk;
+mod detector;
+mod driver;
 mod mishaps;
 mod needs;
 mod no_loss;
 mod quiet;
 mod real_input;
+mod trip;
 mod world;
 
 use std::process::ExitCode;
@@ -36,6 +39,9 @@ fn main() -> ExitCode {
         access::trials(),
         chaos::trials(),
         alerts::trials(),
+        detector::trials(),
+        driver::trials(),
+        trip::trials(),
         real_input::trials(),
         bad_input::trials(),
         quiet::trials(),

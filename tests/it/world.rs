@@ -385,6 +385,23 @@ pub(crate) fn check_excuses(
     Ok(())
 }
 
+/// Every alert of the centre's SQLite database, in the words of `fleet-central alerts`.
+pub(crate) fn stored_alerts(world: &World) -> anyhow::Result<Vec<serde_json::Value>> {
+    let database = world.centre.database();
+    let database = database.to_str().context("a path in UTF-8")?;
+    let args = ["alerts", "--db", database, "--json"];
+    let output = world.centre.command(&args).output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "alerts: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout)?;
+    text.lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
+}
+
 /// Waits until a vehicle's buses have handed out so many more readings.
 pub(crate) fn wait_for_truth(vehicle: &mut Vehicle, readings: usize) -> anyhow::Result<()> {
     // A line may be half written at this moment.

@@ -258,6 +258,16 @@ pub struct Sensor {
     pub sensor: String,
 }
 
+impl Sensor {
+    /// The same with another time between two readings.
+    #[must_use]
+    pub fn slower(mut self, period_ms: u32) -> Self {
+        let period = format!("period_ms = {period_ms}");
+        self.sensor = self.sensor.replace("period_ms = 1000", &period);
+        self
+    }
+}
+
 /// How a vehicle is set up.
 #[derive(Debug, Clone)]
 pub struct Setup {

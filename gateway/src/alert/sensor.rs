@@ -5,41 +5,34 @@
 
 use firmware_shared::alert::Severity;
 use firmware_shared::catalogue::Name;
+use firmware_shared::detect::{self, Readiness};
 use firmware_shared::reading::{Fault, FaultKind, Reading, Value};
-use firmware_shared::units::Celsius128;
 
+use super::anomaly::{AnomalyWatch, Judged};
 use super::condition::{Level, Rule};
-use super::entry::Entry;
+use super::entry::{Entry, KeptEntry, Subject};
+use super::limit::{LIMIT_CONDITIONS_MAX, LimitWatch, Measured};
+use super::position::{POSITION_CONDITIONS, PositionWatch};
 use super::voice::{Saying, Voice};
 use crate::clock::Now;
-use crate::config::{Limits, SensorConfig};
-use crate::score::{Standing, Verdict};
+use crate::config::{LimitRule, SensorConfig};
+use crate::score::Verdict;
 
-/// Scores from here on can become an alert: 7 sigma.
-const ANOMALY_SCORE_MIN: u16 = 600;
-/// How long an anomaly must last; shorter ones are in the data, with their score.
-const ANOMALY: Rule = Rule {
-    on_delay_ms: 10_000,
-    off_delay_ms: 60_000,
-    escalate_after_ms: None,
-};
 /// A fault that heals within seconds needs nobody.
 pub(super) const FAULT: Rule = Rule {
     on_delay_ms: 10_000,
     off_delay_ms: 5_000,
     escalate_after_ms: None,
 };
-/// Back inside for a minute is over; half an hour outside is worse than it was.
-const LIMIT_OFF_DELAY_MS: u64 = 60_000;
-const LIMIT_ESCALATE_AFTER_MS: u64 = 1_800_000;
 /// Silence is measured in real time, because it says something about this machine. A fault is repeated
 /// once a minute, so that a sensor at fault may be silent for longer.
 const SILENT_MS_MIN: u64 = 30_000;
 const SILENT_PERIODS: u64 = 10;
 const SILENT_FAULT_MS: u64 = 150_000;
 
-/// Limits, anomaly, fault and loss, and what a receiver doubts.
-pub(super) const CONDITIONS_PER_SENSOR: usize = 8;
+/// Limits, both families of the detector, fault and loss, what a receiver doubts, its positions.
+pub(super) const CONDITIONS_PER_SENSOR: usize =
+    LIMIT_CONDITIONS_MAX + 2 + 2 + 3 + POSITION_CONDITIONS;
 
 /// What a receiver says about itself while its positions go on, and how bad that is.
 const DOUBTS: [(FaultKind, &str, Severity, &str); 3] = [
@@ -69,14 +62,17 @@ pub(super) struct SensorWatch {
     index: u8,
     name: Name,
     period_ms: u64,
-    limits: Limits,
+    /// Its limits by the configuration; those of a trip take their place.
+    own_limits: Vec<LimitRule>,
+    limits: LimitWatch,
+    anomaly: AnomalyWatch,
+    position: PositionWatch,
     fault: Option<Fault>,
     /// What is wrong with its whole bus.
     bus: Option<FaultKind>,
     heard_real_ms: u64,
-    high: Entry,
-    low: Entry,
-    anomaly: Entry,
+    /// It has said something to this process.
+    is_heard: bool,
     faulty: Entry,
     lost: Entry,
     /// In the order of [`DOUBTS`]: whether it lasts, and its alert.
@@ -84,40 +80,90 @@ pub(super) struct SensorWatch {
 }
 
 impl SensorWatch {
-    pub(super) fn new(sensor: &SensorConfig, real_ms: u64) -> Self {
+    pub(super) fn new(sensor: &SensorConfig, score_min: f64, real_ms: u64) -> Self {
+        let mut limits = LimitWatch::default();
+        limits.set(&sensor.limits);
         Self {
             index: sensor.index,
             name: sensor.name.clone(),
             period_ms: sensor.period_ms,
-            limits: sensor.limits,
+            own_limits: sensor.limits.clone(),
+            limits,
+            anomaly: AnomalyWatch::new(sensor, score_min),
+            position: PositionWatch::default(),
             fault: None,
             bus: None,
             heard_real_ms: real_ms,
-            high: Entry::new("limit_high", sensor.limits.severity),
-            low: Entry::new("limit_low", sensor.limits.severity),
-            anomaly: Entry::new("anomaly", Severity::Warning),
-            faulty: Entry::new("sensor_fault", Severity::Warning),
-            lost: Entry::new("sensor_lost", Severity::Warning),
-            doubts: DOUBTS.map(|(_, kind, severity, _)| (false, Entry::new(kind, severity))),
+            is_heard: false,
+            faulty: Entry::default(),
+            lost: Entry::default(),
+            doubts: Default::default(),
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The limits of the trip; without any, those of the configuration.
+    pub(super) fn trip_limits(&mut self, rules: &[LimitRule]) {
+        let own = self.own_limits.as_slice();
+        self.limits.set(if rules.is_empty() { own } else { rules });
     }
 
     pub(super) fn index(&self) -> u8 {
         self.index
     }
 
-    pub(super) fn entries(&self) -> [&Entry; CONDITIONS_PER_SENSOR] {
-        let [(_, antenna), (_, jamming), (_, spoofing)] = &self.doubts;
-        [
-            &self.high,
-            &self.low,
-            &self.anomaly,
-            &self.faulty,
-            &self.lost,
-            antenna,
-            jamming,
-            spoofing,
-        ]
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let doubts = self.doubts.iter().map(|(_, entry)| entry);
+        let anomalies = [&self.anomaly.process.entry, &self.anomaly.instrument.entry];
+        let positions = self.position.named().map(|(_, entry)| entry);
+        let limits = self.limits.entries().chain(anomalies);
+        let health = [&self.faulty, &self.lost].into_iter();
+        limits.chain(health).chain(doubts).chain(positions)
+    }
+
+    /// What the next process needs to go on with what is told.
+    pub(super) fn keep(&self) -> Vec<KeptEntry> {
+        let named = [
+            ("process", &self.anomaly.process.entry),
+            ("instrument", &self.anomaly.instrument.entry),
+            ("faulty", &self.faulty),
+            ("lost", &self.lost),
+        ];
+        let doubts = self.doubts.iter().zip(DOUBTS);
+        let doubts = doubts.map(|((_, entry), (_, kind, ..))| (kind, entry));
+        let named = named.into_iter().chain(doubts).chain(self.position.named());
+        let kept = named.filter_map(|(name, entry)| entry.keep(name.to_owned()));
+        let limits = self.limits.named();
+        kept.chain(limits.filter_map(|(name, entry)| entry.keep(name)))
+            .collect()
+    }
+
+    /// Goes on with it; gives it back when there is no such condition.
+    pub(super) fn restore(&mut self, kept: KeptEntry, by_ms: i64) -> Option<KeptEntry> {
+        let doubt = DOUBTS.iter().position(|(_, kind, ..)| *kind == kept.slot);
+        let entry = match kept.slot.as_str() {
+            "process" => Some(&mut self.anomaly.process.entry),
+            "instrument" => Some(&mut self.anomaly.instrument.entry),
+            "faulty" => Some(&mut self.faulty),
+            "lost" => Some(&mut self.lost),
+            _ => match doubt {
+                Some(at) => self.doubts.get_mut(at).map(|(_, entry)| entry),
+                None => self
+                    .position
+                    .entry_mut(&kept.slot)
+                    .or_else(|| self.limits.entry_mut(&kept.slot)),
+            },
+        };
+        match entry {
+            Some(entry) => {
+                entry.restore(kept, by_ms);
+                None
+            }
+            None => Some(kept),
+        }
     }
 
     /// What is wrong with its whole bus is said about the bus.
@@ -136,6 +182,7 @@ impl SensorWatch {
         voice: &mut Voice,
     ) {
         self.heard_real_ms = now.real_ms;
+        self.is_heard = true;
         let at_ms = reading.stamp_ms;
         match reading.value {
             // A flag beside a position.
@@ -145,12 +192,10 @@ impl SensorWatch {
                 self.fault = Some(fault);
                 self.hold_process(at_ms, voice);
             }
-            Value::Fault(_) => self.fault = None,
-            Value::Temperature(value) => {
+            _ => {
                 self.fault = None;
-                self.judge(at_ms, seq, value, verdict, voice);
+                self.judge(seq, reading, verdict, voice);
             }
-            _ => self.fault = None,
         }
         self.judge_health(at_ms, false, voice);
         self.judge_doubts(at_ms, voice);
@@ -169,9 +214,14 @@ impl SensorWatch {
 
     fn judge_doubts(&mut self, at_ms: u64, voice: &mut Voice) {
         let name = &self.name;
-        for ((lasts, entry), (.., what)) in self.doubts.iter_mut().zip(DOUBTS) {
+        for ((lasts, entry), (_, kind, severity, what)) in self.doubts.iter_mut().zip(DOUBTS) {
             let level = if *lasts { Level::On } else { Level::Off };
-            entry.step(at_ms, level, &FAULT, name, voice, |on| Saying {
+            let subject = Subject {
+                kind,
+                severity,
+                sensor: name,
+            };
+            entry.step(at_ms, level, &FAULT, subject, voice, |on| Saying {
                 text: match on {
                     true => format!("receiver {name}: {what}; its positions are to be doubted"),
                     false => format!("receiver {name}: it no longer says that {what}"),
@@ -203,10 +253,9 @@ impl SensorWatch {
     }
 
     fn repeat_ms(&self) -> u64 {
-        if self.limits == Limits::NONE {
-            SILENT_FAULT_MS
-        } else {
-            0
+        match self.limits.severity() {
+            None => SILENT_FAULT_MS,
+            Some(_) => 0,
         }
     }
 
@@ -219,84 +268,49 @@ impl SensorWatch {
     }
 
     fn hold_process(&mut self, at_ms: u64, voice: &mut Voice) {
-        let rule = self.limit_rule();
-        for (entry, rule) in [
-            (&mut self.high, &rule),
-            (&mut self.low, &rule),
-            (&mut self.anomaly, &ANOMALY),
-        ] {
-            entry.step(at_ms, Level::Hold, rule, &self.name, voice, |_| {
-                Saying::default()
-            });
+        self.limits.hold(at_ms, &self.name, voice);
+        self.anomaly.hold(at_ms, &self.name, voice);
+    }
+
+    fn judge(&mut self, seq: u64, reading: &Reading, verdict: &Verdict, voice: &mut Voice) {
+        let (at_ms, name) = (reading.stamp_ms, &self.name);
+        let number = verdict.number.as_ref();
+        if let Value::Temperature(value) = reading.value {
+            let utc_ms = voice.anchor.map(|anchor| anchor.utc_ms_of(at_ms));
+            let measured = Measured {
+                at_ms,
+                utc_ms: utc_ms.and_then(|utc_ms| u64::try_from(utc_ms).ok()),
+                seq,
+                value,
+                expected: number.and_then(expected),
+            };
+            self.limits.judge(&measured, name, voice);
+        }
+        if let Some(verdict) = number {
+            let unit = match reading.value {
+                Value::Scalar(scalar) => scalar.unit.symbol(),
+                _ => "degC",
+            };
+            let judged = Judged {
+                at_ms,
+                seq,
+                unit,
+                verdict,
+            };
+            self.anomaly.judge(&judged, name, voice);
+        }
+        if let Some(verdict) = &verdict.position {
+            self.position.judge(at_ms, seq, verdict, name, voice);
         }
     }
 
-    fn limit_rule(&self) -> Rule {
-        Rule {
-            on_delay_ms: self.limits.duration_ms,
-            off_delay_ms: LIMIT_OFF_DELAY_MS,
-            escalate_after_ms: Some(LIMIT_ESCALATE_AFTER_MS),
+    /// A probe at the load that says nothing is a risk; any other is for those who maintain the vehicle.
+    fn blindness(&self) -> Severity {
+        let is_critical = self.limits.severity() == Some(Severity::Critical);
+        match is_critical || self.anomaly.is_cargo() {
+            true => Severity::Warning,
+            false => Severity::Diagnostic,
         }
-    }
-
-    fn judge(
-        &mut self,
-        at_ms: u64,
-        seq: u64,
-        value: Celsius128,
-        verdict: &Verdict,
-        voice: &mut Voice,
-    ) {
-        let rule = self.limit_rule();
-        let name = &self.name;
-        let degrees = value.as_degrees_f64();
-        let numbers = Saying {
-            value: Some(degrees),
-            unit: "degC",
-            expected: verdict
-                .expected
-                .map(|e| Celsius128(e.value).as_degrees_f64()),
-            low: self.limits.low.map(Celsius128::as_degrees_f64),
-            high: self.limits.high.map(Celsius128::as_degrees_f64),
-            seq: Some(seq),
-            text: String::new(),
-        };
-        let (high, low) = levels(verdict.standing);
-        for (entry, level, word, limit) in [
-            (&mut self.high, high, "warm", numbers.high),
-            (&mut self.low, low, "cold", numbers.low),
-        ] {
-            let limit = limit.unwrap_or_default();
-            entry.step(at_ms, level, &rule, name, voice, |on| Saying {
-                text: if on {
-                    format!("{name} is too {word}: {degrees:.2} degC, the limit is {limit} degC")
-                } else {
-                    format!("{name} is no longer too {word}: {degrees:.2} degC")
-                },
-                ..numbers.clone()
-            });
-        }
-        let level = match verdict.score.0 {
-            0 => Level::Off,
-            ANOMALY_SCORE_MIN.. => Level::On,
-            _ => Level::Hold,
-        };
-        let band = verdict
-            .expected
-            .map(|e| [e.low, e.high].map(|c| Celsius128(c).as_degrees_f64()));
-        let [band_low, band_high] = band.unwrap_or_default();
-        self.anomaly.step(at_ms, level, &ANOMALY, name, voice, |on| Saying {
-            text: if on {
-                format!(
-                    "{name} is unusual: {degrees:.1} degC, expected {band_low:.1} to {band_high:.1} degC"
-                )
-            } else {
-                format!("{name} is ordinary again: {degrees:.1} degC")
-            },
-            low: band.map(|[low, _]| low),
-            high: band.map(|[_, high]| high),
-            ..numbers.clone()
-        });
     }
 
     /// Absent is lost, and so is silent; any other fault is a fault.
@@ -306,14 +320,24 @@ impl SensorWatch {
         let is_lost = silent || self.fault.is_some_and(|fault| absent(fault.kind));
         let is_faulty = !is_lost && self.fault.is_some();
         let is_of_bus = self.bus.is_some() && self.fault.map(|fault| fault.kind) == self.bus;
+        let is_unknown = !self.is_heard && !silent;
         let level = |on: bool| match on {
+            // After a restart nothing is over before the sensor has said so.
+            _ if is_unknown => Level::Hold,
             true if is_of_bus => Level::Hold,
             true => Level::On,
             false => Level::Off,
         };
         let why = self.fault.map_or("silent", |fault| fault.kind.name());
+        let severity = self.blindness();
+        let subject = |kind| Subject {
+            kind,
+            severity,
+            sensor: name,
+        };
+        let lost = subject("sensor_lost");
         self.lost
-            .step(at_ms, level(is_lost), &FAULT, name, voice, |on| Saying {
+            .step(at_ms, level(is_lost), &FAULT, lost, voice, |on| Saying {
                 text: if on {
                     format!("sensor {name} does not answer ({why}); its value is not known")
                 } else {
@@ -321,24 +345,25 @@ impl SensorWatch {
                 },
                 ..Saying::default()
             });
+        let faulty = subject("sensor_fault");
         self.faulty
-            .step(at_ms, level(is_faulty), &FAULT, name, voice, |on| Saying {
-                text: if on {
-                    format!("sensor {name} gives no valid value ({why}); its value is not known")
-                } else {
-                    format!("sensor {name} no longer reports a fault")
-                },
-                ..Saying::default()
+            .step(at_ms, level(is_faulty), &FAULT, faulty, voice, |on| {
+                Saying {
+                    text: if on {
+                        format!(
+                            "sensor {name} gives no valid value ({why}); its value is not known"
+                        )
+                    } else {
+                        format!("sensor {name} no longer reports a fault")
+                    },
+                    ..Saying::default()
+                }
             });
     }
 }
 
-fn levels(standing: Option<Standing>) -> (Level, Level) {
-    match standing {
-        Some(Standing::High) => (Level::On, Level::Off),
-        Some(Standing::NearHigh) => (Level::Hold, Level::Off),
-        Some(Standing::NearLow) => (Level::Off, Level::Hold),
-        Some(Standing::Low) => (Level::Off, Level::On),
-        Some(Standing::Inside) | None => (Level::Off, Level::Off),
-    }
+/// What a model expects that is old enough to.
+fn expected(verdict: &detect::Verdict) -> Option<f64> {
+    let is_known = verdict.readiness == Readiness::Ready && verdict.expected.is_finite();
+    is_known.then(|| (verdict.expected * 1000.0).round() / 1000.0)
 }

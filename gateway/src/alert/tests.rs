@@ -1,4 +1,5 @@
 use firmware_shared::alert::{ALERT_LEN_MAX, AlertState};
+use firmware_shared::detect::{self, AnomalyKind, Head, Readiness, Share};
 use firmware_shared::id::SeqRange;
 use firmware_shared::reading::{Fault, FaultKind, Score, Value};
 use firmware_shared::time::ClockSource;
@@ -6,15 +7,14 @@ use firmware_shared::units::Celsius128;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Driver, Limits};
-use crate::score::{Expected, Standing};
+use crate::config::{Driver, LimitRule, Limits};
 
 const SECOND: u64 = 1000;
 
 mod condition_table {
     use super::*;
-    use Change::{Cleared, Escalated, Raised};
-    use Level::{Hold, Off, On};
+    use Change::{Cleared, Closed, Escalated, Raised};
+    use Level::{Hold, Off, On, Worse};
 
     /// Steps a condition through (second, level) and compares its transitions.
     fn check(rule: Rule, steps: &[(u64, Level)], expected: &[(u64, Change)]) {
@@ -112,17 +112,17 @@ mod condition_table {
     }
 
     #[test]
-    fn after_its_first_return_it_comes_back_at_most_once_an_hour() {
-        let steps: Vec<_> = (0..7300)
-            .map(|at| (at, if at % 10 < 5 { On } else { Off }))
-            .collect();
+    fn an_hour_of_chatter_is_raised_once_and_a_day_of_it_once_an_hour() {
         let mut condition = Condition::default();
-        let raised = |(at, level): &(u64, Level)| {
-            let change = condition.step(at * SECOND, *level, &rule(0, 0));
-            (change == Some(Raised)).then_some(*at)
-        };
-        let raised: Vec<_> = steps.iter().filter_map(raised).collect();
-        assert_eq!(raised, [0, 10, 3610, 7210]);
+        let mut raised = Vec::new();
+        for at in 0..86_400 {
+            let level = if at % 10 < 5 { On } else { Off };
+            if condition.step(at * SECOND, level, &rule(0, 0)) == Some(Raised) {
+                raised.push(at);
+            }
+        }
+        let hourly: Vec<u64> = (0..24).map(|hour| hour * 3600).collect();
+        assert_eq!(raised, hourly);
     }
 
     #[test]
@@ -132,14 +132,63 @@ mod condition_table {
         check(
             rule(0, 0),
             &steps,
-            &[
-                (0, Raised),
-                (1, Cleared),
-                (10, Raised),
-                (11, Cleared),
-                (3610, Raised),
-            ],
+            &[(0, Raised), (1, Cleared), (3600, Raised)],
         );
+    }
+
+    #[test]
+    fn what_is_gone_is_closed_when_it_could_be_raised_again_and_has_been_quiet() {
+        let steps = [(0, On), (60, Off), (3599, Off), (3600, Off), (3601, Off)];
+        check(
+            rule(0, 0),
+            &steps,
+            &[(0, Raised), (60, Cleared), (3600, Closed)],
+        );
+        // Gone late in its hour: ten minutes of quiet.
+        for level in [Off, Hold] {
+            check(
+                rule(0, 0),
+                &[(0, On), (3500, Off), (4099, level), (4100, level)],
+                &[(0, Raised), (3500, Cleared), (4100, Closed)],
+            );
+        }
+        // Back in between, and not long enough to be raised: quiet begins anew.
+        let steps = [
+            (0, On),
+            (60, On),
+            (70, Off),
+            (4000, On),
+            (4010, Off),
+            (4599, Off),
+            (4600, Off),
+        ];
+        check(
+            rule(60, 0),
+            &steps,
+            &[(60, Raised), (70, Cleared), (4600, Closed)],
+        );
+    }
+
+    #[test]
+    fn what_is_worse_escalates_and_comes_back_within_its_hour() {
+        check(
+            rule(0, 0),
+            &[(0, On), (1, Worse), (2, On), (3, Off), (4, On), (5, Worse)],
+            &[(0, Raised), (1, Escalated), (3, Cleared), (5, Raised)],
+        );
+    }
+
+    #[test]
+    fn another_process_goes_on_where_the_last_one_stopped() {
+        let mut before = Condition::default();
+        before.step(1000 * SECOND, On, &rule(0, 60));
+        before.step(1010 * SECOND, Off, &rule(0, 60));
+        // The next process began 990 s of stamps earlier.
+        let mut after = before.moved(-990 * SECOND as i64);
+        assert_eq!(after.step(79 * SECOND, Off, &rule(0, 60)), None);
+        assert_eq!(after.step(80 * SECOND, Off, &rule(0, 60)), Some(Cleared));
+        assert_eq!(after.step(3609 * SECOND, On, &rule(0, 0)), None);
+        assert_eq!(after.step(3610 * SECOND, On, &rule(0, 0)), Some(Raised));
     }
 
     proptest! {
@@ -163,21 +212,43 @@ mod condition_table {
 
 fn sensor(duration_s: u64) -> SensorConfig {
     SensorConfig {
-        limits: Limits {
+        limits: vec![LimitRule::always(Limits {
             high: Some(Celsius128(8 * 128)),
             low: Some(Celsius128(2 * 128)),
             duration_ms: duration_s * SECOND,
             hysteresis: Celsius128(64),
             severity: Severity::Critical,
-        },
+        })],
         ..SensorConfig::of_part(3, "cargo", Driver::Tmp117, 0x48)
+    }
+}
+
+fn verdict(deg_c: f64, found: Option<(AnomalyKind, f32)>, level: f32) -> Verdict {
+    let head = |head, share| Some(Share { head, share });
+    let number = detect::Verdict {
+        score: found.map_or(0.0, |(_, score)| score),
+        level,
+        kind: found.map(|(kind, _)| kind),
+        expected: 4.0,
+        low: 3.0,
+        high: 5.0,
+        actual: Some(deg_c),
+        lasting_ms: 25 * 60_000,
+        heads: match found {
+            Some(_) => [head(Head::Ramp, 0.75), head(Head::LevelUp, 0.25)],
+            None => [None; 2],
+        },
+        readiness: Readiness::Ready,
+    };
+    Verdict {
+        number: Some(number),
+        ..Verdict::default()
     }
 }
 
 /// A desk, and what arrives at it.
 struct Scene {
     desk: AlertDesk,
-    limits: Limits,
     seq: u64,
     said: Vec<Alert>,
 }
@@ -196,29 +267,16 @@ impl Scene {
         let desk = AlertDesk::new(device, epoch, [&sensor], at(0));
         Self {
             desk,
-            limits: sensor.limits,
             seq: 1000,
             said: Vec::new(),
         }
     }
 
-    fn give(&mut self, second: u64, value: Value, score: u16) {
-        let verdict = match value {
-            Value::Temperature(value) => Verdict {
-                score: Score(score),
-                expected: Some(Expected {
-                    value: 512,
-                    low: 400,
-                    high: 624,
-                }),
-                standing: Some(Standing::of(value, &self.limits)),
-            },
-            _ => Verdict::default(),
-        };
+    fn give(&mut self, second: u64, value: Value, verdict: Verdict) {
         let reading = Reading {
             stamp_ms: second * SECOND,
             sensor: 3,
-            score: Score(score),
+            score: Score(0),
             value,
         };
         self.desk.reading(at(second), self.seq, &reading, &verdict);
@@ -226,11 +284,17 @@ impl Scene {
         self.said.extend(self.desk.take());
     }
 
+    /// A value of which the detector says something.
+    fn found(&mut self, second: u64, deg_c: f64, found: Option<(AnomalyKind, f32)>, level: f32) {
+        let value = Value::Temperature(Celsius128((deg_c * 128.0) as i32));
+        self.give(second, value, verdict(deg_c, found, level));
+    }
+
     fn degrees(&mut self, second: u64, deg_c: f64) {
         self.give(
             second,
             Value::Temperature(Celsius128((deg_c * 128.0) as i32)),
-            0,
+            Verdict::default(),
         );
     }
 
@@ -242,7 +306,7 @@ impl Scene {
                 register: 0,
                 code: 0,
             }),
-            0,
+            Verdict::default(),
         );
     }
 
@@ -437,40 +501,283 @@ fn a_faulty_sensor_neither_begins_nor_ends_a_process_alert() {
     assert_eq!(scene.kinds()[1..], [("limit_high", "cleared")]);
 }
 
+use AnomalyKind::{Drift, Runaway, Spike, Step, Stuck};
+
 #[test]
-fn an_anomaly_that_lasts_is_told_with_what_was_expected() {
+fn a_finding_explains_itself_in_numbers_and_in_a_sentence() {
     let mut scene = Scene::new(0);
-    for second in 0..12 {
-        scene.give(second, Value::Temperature(Celsius128(7 * 128)), 800);
-    }
+    scene.found(5, 7.0, Some((Runaway, 0.625)), 0.625);
     let alert = &scene.said[0];
     assert_eq!(
-        (alert.kind.as_str(), alert.severity),
-        ("anomaly", Severity::Warning)
+        (alert.kind.as_str(), alert.severity, alert.state),
+        ("runaway", Severity::Critical, AlertState::Raised)
     );
     assert_eq!(
-        (alert.expected, alert.low, alert.high),
-        (Some(4.0), Some(3.125), Some(4.875))
+        (alert.value, alert.expected, alert.low, alert.high),
+        (Some(7.0), Some(4.0), Some(3.0), Some(5.0))
     );
+    assert_eq!(
+        (alert.score, alert.duration_ms),
+        (Some(0.625), Some(1_500_000))
+    );
+    let heads: Vec<_> = alert
+        .heads
+        .iter()
+        .map(|h| (h.head.as_str(), h.share))
+        .collect();
+    assert_eq!(heads, [("ramp", 0.75), ("level_up", 0.25)]);
     assert_eq!(
         alert.text,
-        "cargo is unusual: 7.0 degC, expected 3.1 to 4.9 degC"
+        "cargo is 7.0 degC, expected 4.0 (3.0 to 5.0) for 25 minutes: it keeps moving away and no normal \
+         pattern lasts that long"
     );
-    assert_eq!(scene.said.len(), 1);
+    assert!(alert.window.is_some());
 }
 
 #[test]
-fn a_short_or_faint_anomaly_stays_in_the_data() {
+fn a_score_around_the_threshold_for_an_hour_is_raised_once() {
     let mut scene = Scene::new(0);
-    for second in 0..300 {
-        let score = match second % 30 {
-            0..9 => 1000,
-            9..12 => 500,
-            _ => 0,
-        };
-        scene.give(second, Value::Temperature(Celsius128(5 * 128)), score);
+    for second in 0..3600 {
+        let found = (second % 20 == 0).then_some((Drift, 0.51));
+        let level = if second % 20 < 10 { 0.51 } else { 0.2 };
+        scene.found(second, 4.5, found, level);
     }
+    assert_eq!(scene.story(), [(0, "raised", "warning")]);
+}
+
+#[test]
+fn a_finding_clears_ten_minutes_after_its_level_has_fallen_and_closes_under_its_id() {
+    let mut scene = Scene::new(0);
+    scene.found(0, 7.0, Some((Drift, 0.6)), 0.6);
+    for second in 1..5000 {
+        // Between 70 % and all of what raises nothing ends.
+        let level = if second < 300 { 0.36 } else { 0.34 };
+        scene.found(second, 6.0, None, level);
+    }
+    assert_eq!(
+        scene.story(),
+        [
+            (0, "raised", "warning"),
+            (900, "cleared", "warning"),
+            (3600, "closed", "warning")
+        ]
+    );
+    let kinds: std::collections::BTreeSet<_> = scene.said.iter().map(|a| a.kind.as_str()).collect();
+    let ids: std::collections::BTreeSet<_> = scene.said.iter().map(|a| a.id.as_str()).collect();
+    assert_eq!((kinds.len(), ids.len()), (1, 1));
+    assert_eq!(scene.said[1].text, "cargo is ordinary again: 6.0 degC");
+}
+
+#[test]
+fn a_worse_finding_escalates_at_once_and_a_milder_one_does_not() {
+    let mut scene = Scene::new(0);
+    scene.found(0, 6.0, Some((Drift, 0.6)), 0.6);
+    scene.found(60, 9.0, Some((Runaway, 0.7)), 0.7);
+    scene.found(120, 9.0, Some((Drift, 0.8)), 0.8);
+    let anomalies: Vec<_> = scene
+        .said
+        .iter()
+        .filter(|alert| alert.kind != "limit_high")
+        .map(|alert| {
+            (
+                alert.kind.as_str(),
+                alert.state.name(),
+                alert.severity.name(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        anomalies,
+        [
+            ("drift", "raised", "warning"),
+            ("runaway", "escalated", "critical")
+        ]
+    );
+}
+
+#[test]
+fn an_instrument_at_fault_keeps_what_it_measures_quiet() {
+    let mut scene = Scene::new(0);
+    scene.found(0, 4.0, Some((Stuck, 0.6)), 0.6);
+    // Stuck, then free again with a jump: the jump is the instrument's.
+    for second in 1..300 {
+        scene.found(second, 4.0, None, 0.8);
+    }
+    scene.found(300, 6.0, Some((Step, 0.9)), 0.9);
+    for second in 301..1500 {
+        scene.found(second, 6.0, None, 0.0);
+    }
+    assert_eq!(scene.kinds(), [("stuck", "raised"), ("stuck", "cleared")]);
+    assert_eq!(
+        scene.said[0].severity,
+        Severity::Warning,
+        "blindness at the load"
+    );
+}
+
+#[test]
+fn a_step_that_a_fault_follows_is_the_faults() {
+    let mut scene = Scene::new(0);
+    scene.found(0, 6.0, Some((Step, 0.9)), 0.9);
+    scene.found(1, 6.0, None, 0.0);
+    scene.fault(2, FaultKind::WIRE);
+    for second in 3..60 {
+        scene.tick(second);
+    }
+    scene.found(60, 6.0, None, 0.0);
+    scene.found(70, 6.0, None, 0.0);
+    assert_eq!(
+        scene.kinds(),
+        [("sensor_fault", "raised"), ("sensor_fault", "cleared")]
+    );
+}
+
+#[test]
+fn a_step_is_told_when_it_stays_and_a_spike_at_once() {
+    let mut scene = Scene::new(0);
+    scene.found(0, 6.0, Some((Step, 0.9)), 0.9);
+    scene.found(5, 4.0, None, 0.0);
+    scene.found(20, 4.0, None, 0.0);
+    assert!(scene.said.is_empty(), "back inside within ten seconds");
+    scene.found(30, 6.0, Some((Step, 0.9)), 0.9);
+    scene.found(39, 6.0, None, 0.0);
     assert!(scene.said.is_empty());
+    scene.found(40, 6.0, None, 0.0);
+    scene.found(50, 4.0, Some((Spike, 0.9)), 0.9);
+    assert_eq!(
+        scene.story(),
+        [(40, "raised", "warning"), (50, "raised", "diagnostic")]
+    );
+}
+
+#[test]
+fn a_model_that_is_too_young_tells_nothing_and_limits_hold_all_the_same() {
+    let mut scene = Scene::new(0);
+    let mut young = verdict(9.0, Some((Runaway, 0.9)), 0.9);
+    young.number.as_mut().unwrap().readiness = Readiness::Cold;
+    scene.give(0, Value::Temperature(Celsius128(9 * 128)), young);
+    assert_eq!(scene.kinds(), [("limit_high", "raised")]);
+}
+
+#[test]
+fn what_is_told_goes_on_under_its_id_in_the_next_process() {
+    let mut first = Scene::new(0);
+    first.degrees(1000, 9.0);
+    first.found(1000, 7.9, Some((Drift, 0.6)), 0.6);
+    first
+        .desk
+        .alarm(at(1000), alarm("centre_silent", AlarmPhase::Begins));
+    first.said.extend(first.desk.take());
+    let ids: Vec<_> = first.said.iter().map(|alert| alert.id.clone()).collect();
+    let kept = serde_json::to_string(&first.desk.keep(at(1010))).unwrap();
+
+    let mut second = Scene::new(0);
+    second
+        .desk
+        .restore(at(5), serde_json::from_str(&kept).unwrap());
+    assert_eq!(second.desk.open().count(), 3);
+    for second_of in 6..4000 {
+        second.found(second_of, 4.0, None, 0.0);
+        second.tick(second_of);
+    }
+    let story: Vec<_> = second
+        .said
+        .iter()
+        .map(|a| (a.boottime_ms / SECOND, a.kind.as_str(), a.state.name()))
+        .collect();
+    assert_eq!(
+        story,
+        [
+            (65, "centre_silent", "cleared"),
+            (66, "limit_high", "cleared"),
+            (606, "drift", "cleared"),
+            (3595, "limit_high", "closed"),
+            (3595, "drift", "closed"),
+            (3595, "centre_silent", "closed"),
+        ]
+    );
+    let mut later: Vec<_> = second.said.iter().map(|alert| alert.id.clone()).collect();
+    later.sort();
+    later.dedup();
+    assert_eq!(later, ids);
+}
+
+#[test]
+fn an_alert_of_a_sensor_that_is_gone_is_closed_at_the_start() {
+    let mut first = Scene::new(0);
+    first.degrees(1000, 9.0);
+    let kept = first.desk.keep(at(1000));
+    let other = SensorConfig::of_part(0, "another", Driver::Tmp117, 0x48);
+    let (device, epoch) = ("truck-001".parse().unwrap(), Epoch::from_random(2));
+    let mut desk = AlertDesk::new(device, epoch, [&other], at(0));
+    desk.restore(at(1), kept);
+    let said = desk.take();
+    assert_eq!(said.len(), 1);
+    assert_eq!(
+        (&said[0].id, said[0].state),
+        (&first.said[0].id, AlertState::Closed)
+    );
+    assert_eq!(desk.open().count(), 0);
+}
+
+#[test]
+fn limits_of_the_trip_take_the_place_of_the_own_ones_and_what_is_open_clears_under_them() {
+    let mut scene = Scene::new(0);
+    scene.degrees(0, 9.0);
+    let frozen = LimitRule::always(Limits {
+        high: Some(Celsius128(-15 * 128)),
+        severity: Severity::Warning,
+        ..Limits::NONE
+    });
+    let warm = LimitRule::always(Limits {
+        high: Some(Celsius128(25 * 128)),
+        ..Limits::NONE
+    });
+    scene.desk.trip(Some("L-1"), Some(3), |_| vec![&warm]);
+    for second in 1..100 {
+        scene.degrees(second, 9.0);
+    }
+    assert_eq!(
+        scene.story(),
+        [(0, "raised", "critical"), (61, "cleared", "critical")]
+    );
+    assert_eq!(
+        (
+            scene.said[1].load_id.as_deref(),
+            scene.said[1].profile_version
+        ),
+        (Some("L-1"), Some(3))
+    );
+    scene.desk.trip(None, Some(4), |_| vec![&frozen, &warm]);
+    scene.degrees(3601, 9.0);
+    scene.degrees(3602, 30.0);
+    assert_eq!(
+        scene.story()[2..],
+        [(3601, "raised", "warning"), (3602, "raised", "warning")]
+    );
+    scene.desk.trip(None, None, |_| Vec::new());
+    for second in 3603..3700 {
+        scene.degrees(second, 5.0);
+    }
+    assert_eq!(scene.desk.open().count(), 0);
+}
+
+#[test]
+fn an_event_is_one_transition_that_is_done_with() {
+    let mut scene = Scene::new(0);
+    scene.desk.event(
+        at(1),
+        Event {
+            kind: "profile",
+            severity: Severity::Diagnostic,
+            text: "profile 7 is in force".to_owned(),
+            profile_version: Some(7),
+        },
+    );
+    let said = scene.desk.take();
+    assert_eq!((said.len(), said[0].state), (1, AlertState::Closed));
+    assert_eq!(said[0].profile_version, Some(7));
+    assert_eq!(scene.desk.open().count(), 0);
 }
 
 fn alarm(kind: &'static str, phase: AlarmPhase) -> Alarm {
@@ -549,11 +856,10 @@ proptest! {
         let device = "a".repeat(32).parse().unwrap();
         let mut desk = AlertDesk::new(device, Epoch::from_random(u64::MAX), [&sensor], at(0));
         let value = Celsius128((deg_c * 128.0) as i32);
-        let standing = Some(Standing::of(value, &sensor.limits));
         let reading = Reading {
             stamp_ms: u64::MAX, sensor: 3, score: Score(1000), value: Value::Temperature(value),
         };
-        let verdict = Verdict { score: Score(1000), expected: None, standing };
+        let verdict = verdict(value.as_degrees_f64(), Some((Runaway, 1.0)), 1.0);
         desk.reading(at(1), u64::MAX - 1, &reading, &verdict);
         for alert in desk.take() {
             let bytes = to_json(&alert).unwrap();

@@ -4,14 +4,11 @@
 //! its first; the JSON is at most [`ALERT_LEN_MAX`] bytes; every transition is also a log line, so that it
 //! is told without any uplink. Never: a clock, a queue.
 
-use firmware_shared::alert::{ALERT_LEN_MAX, Alert, AlertState, Severity};
-use firmware_shared::id::{DeviceId, Epoch, SeqRange};
+use firmware_shared::alert::{ALERT_LEN_MAX, Alert, AlertState, HeadShare, Severity};
+use firmware_shared::id::{DeviceId, Epoch};
 use firmware_shared::time::TimeAnchor;
 
-/// Readings of all sensors before the transition that belong to the black-box window.
-const WINDOW_BEFORE_COUNT: u64 = 240;
-/// Readings of all sensors after the transition that belong to the black-box window.
-const WINDOW_AFTER_COUNT: u64 = 60;
+use super::window::BlackBox;
 
 /// The content of one transition.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,8 +18,21 @@ pub(super) struct Saying {
     pub(super) expected: Option<f64>,
     pub(super) low: Option<f64>,
     pub(super) high: Option<f64>,
+    /// The reading that made the transition, for the black-box window.
     pub(super) seq: Option<u64>,
     pub(super) text: String,
+    pub(super) score: Option<f64>,
+    pub(super) duration_ms: Option<u64>,
+    pub(super) heads: heapless::Vec<HeadShare, 2>,
+    /// Another profile than the one in force.
+    pub(super) profile_version: Option<u64>,
+}
+
+/// What is known of the trip.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Trip {
+    pub(super) load_id: Option<String>,
+    pub(super) profile_version: Option<u64>,
 }
 
 /// What all transitions of one alert share.
@@ -39,6 +49,8 @@ pub(super) struct Voice {
     epoch: Epoch,
     next_seq: u64,
     pub(super) anchor: Option<TimeAnchor>,
+    pub(super) black_box: BlackBox,
+    pub(super) trip: Trip,
     said: Vec<Alert>,
 }
 
@@ -49,6 +61,8 @@ impl Voice {
             epoch,
             next_seq: 0,
             anchor: None,
+            black_box: BlackBox::default(),
+            trip: Trip::default(),
             said: Vec::new(),
         }
     }
@@ -89,13 +103,13 @@ impl Voice {
                 .anchor
                 .and_then(|anchor| utc_text(anchor.utc_ms_of(now_ms))),
             late: false,
-            window: saying.seq.and_then(window),
+            window: saying.seq.and_then(|seq| self.black_box.window(seq)),
             text: cut(&saying.text),
-            score: None,
-            duration_ms: None,
-            heads: Default::default(),
-            load_id: None,
-            profile_version: None,
+            score: saying.score,
+            duration_ms: saying.duration_ms,
+            heads: saying.heads.clone(),
+            load_id: self.trip.load_id.as_deref().map(cut),
+            profile_version: saying.profile_version.or(self.trip.profile_version),
         };
         self.next_seq += 1;
         log(&alert);
@@ -119,11 +133,6 @@ fn log(alert: &Alert) {
     );
 }
 
-fn window(seq: u64) -> Option<SeqRange> {
-    let first_seq = seq.saturating_sub(WINDOW_BEFORE_COUNT);
-    SeqRange::new(first_seq, seq.saturating_add(WINDOW_AFTER_COUNT))
-}
-
 /// RFC 3339 in UTC with milliseconds; `None` outside the years that it can name.
 #[must_use]
 pub fn utc_text(utc_ms: i64) -> Option<heapless::String<32>> {
@@ -132,7 +141,7 @@ pub fn utc_text(utc_ms: i64) -> Option<heapless::String<32>> {
 }
 
 /// As much of a text as fits, cut between characters.
-fn cut<const LEN: usize>(text: &str) -> heapless::String<LEN> {
+pub(super) fn cut<const LEN: usize>(text: &str) -> heapless::String<LEN> {
     let mut short = heapless::String::new();
     for character in text.chars() {
         if short.push(character).is_err() {

@@ -35,6 +35,8 @@ pub struct BrokerConfig {
     pub version: MqttVersion,
     /// Passwords and certificates.
     pub keys: KeyFiles,
+    /// Whether commands of the centre are listened for.
+    pub commands: bool,
     /// What releases a frame.
     pub ack: AckLevel,
     /// Shortest time before a frame without an acknowledgement is sent again, ms.
@@ -101,6 +103,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Result<BrokerConfig, ConfigError> 
         [30_000, 600_000],
         100,
     )?;
+    // A broker may end the connection of whoever subscribes to what its rules do not allow.
+    let commands = section.boolean("commands", true)?;
     let centre_silent_ms = section.integer("centre_silent_ms", 60_000_u32, 1000..=86_400_000)?;
     let status_period_s = section.integer("status_period_s", 30_u32, 1..=86_400)?;
     root.adopt("broker", section)?;
@@ -120,6 +124,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Result<BrokerConfig, ConfigError> 
         ack,
         resend_ms_min,
         resend_ms_max,
+        commands,
         centre_silent_ms: u64::from(centre_silent_ms),
         status_period_ms: u64::from(status_period_s) * 1000,
     })

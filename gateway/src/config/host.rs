@@ -171,7 +171,7 @@ fn read_sensor(section: &mut Section<'_>, taken: &mut Taken) -> Result<SensorCon
         quantity,
         deg_c: -270.0..=1800.0,
     };
-    sensor::read(section, frame)
+    sensor::read(section, taken, frame)
 }
 
 fn read_rom(section: &mut Section<'_>) -> Result<HostSource, ConfigError> {

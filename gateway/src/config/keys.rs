@@ -58,7 +58,11 @@ impl KeyFiles {
 }
 
 impl LoginFile {
-    fn read(&self) -> Result<Login, String> {
+    /// The first line of the file, if nobody else can read it.
+    ///
+    /// # Errors
+    /// A sentence that says what is allowed.
+    pub(crate) fn read(&self) -> Result<Login, String> {
         let bytes = read_secret(&self.password_file)?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         match text.lines().next() {

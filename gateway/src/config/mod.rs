@@ -27,13 +27,17 @@
 mod broker;
 mod budget;
 mod bus;
+mod detector;
 mod error;
 mod host;
 mod keys;
+mod limit;
+mod notify;
 mod part;
 mod section;
 mod sensor;
 mod time;
+mod trip;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -44,16 +48,19 @@ use firmware_shared::id::DeviceId;
 pub use broker::BrokerConfig;
 pub use budget::BudgetConfig;
 pub use bus::{BusConfig, BusPath};
+pub use detector::{DetectorConfig, DetectorSize};
 pub use error::ConfigError;
 pub use host::{BAUDS, Bias, GpioChip, HostConfig, HostSource, KernelInterface};
 pub use keys::{KeyFiles, LoginFile, TlsFiles};
+pub use limit::{LIMITS_PER_SENSOR_MAX, LimitRule, Limits, PlacedLimit, Schedule};
+pub use notify::{BuzzerConfig, HookConfig, LocalBrokerConfig, NotifyConfig};
 pub use part::Driver;
 use section::Section;
 pub use sensor::{
-    GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, Limits, POWER_GOOD_ROLE, Quantity, SensorConfig,
-    Source,
+    GATEWAY_SENSOR_INDEX, GATEWAY_SENSOR_NAME, POWER_GOOD_ROLE, Quantity, SensorConfig, Source,
 };
 pub use time::TimeConfig;
+pub use trip::{PROFILE_LEN_MAX, TripProfile};
 pub use world::check_scenarios;
 
 /// A checked configuration.
@@ -79,6 +86,10 @@ pub struct Config {
     pub host: HostConfig,
     /// The clocks of this machine.
     pub time: TimeConfig,
+    /// How streams are judged.
+    pub detector: DetectorConfig,
+    /// What tells people on the vehicle.
+    pub notify: NotifyConfig,
     /// The buses with their sensors.
     pub buses: Vec<BusConfig>,
     /// Sensors without a bus of ours.
@@ -134,6 +145,8 @@ pub struct HealthConfig {
 pub struct StatusConfig {
     /// The unix socket of `fleet-gateway status`.
     pub socket: PathBuf,
+    /// The unix socket of `fleet-gateway profile`.
+    pub control_socket: PathBuf,
 }
 
 /// The longest path of a unix socket on Linux: 108 bytes with the closing zero.
@@ -186,13 +199,19 @@ impl Config {
         let status = read_status(&mut root)?;
         let host = host::read_host(&mut root)?;
         let time = time::read(&mut root, &host.sysfs)?;
-        let mut taken = sensor::Taken::default();
-        let buses = bus::read(&mut root, &mut taken)?;
-        let host_sensors = host::read(&mut root, &mut taken)?;
+        let detector = detector::read(&mut root)?;
+        let mut taken = sensor::Taken::new(detector.size);
+        let mut buses = bus::read(&mut root, &mut taken)?;
+        let mut host_sensors = host::read(&mut root, &mut taken)?;
         if buses.is_empty() && host_sensors.is_empty() {
             let allowed = "at least one section [[bus]] with a sensor, or [[sensor]]";
             return Err(root.refuse("bus", "[]", allowed));
         }
+        let notify = notify::read(&mut root)?;
+        let placed = limit::read(&mut root)?;
+        let on_buses = buses.iter_mut().flat_map(|bus| &mut bus.sensors);
+        let mut all: Vec<&mut SensorConfig> = on_buses.chain(&mut host_sensors).collect();
+        sensor::place_limits(&root, &mut all, &placed)?;
         let effective = root.finish()?;
         let file = file.to_owned();
         Ok(Self {
@@ -206,6 +225,8 @@ impl Config {
             status,
             host,
             time,
+            detector,
+            notify,
             buses,
             host_sensors,
             effective,
@@ -318,12 +339,29 @@ fn read_health(root: &mut Section<'_>) -> Result<HealthConfig, ConfigError> {
 fn read_status(root: &mut Section<'_>) -> Result<StatusConfig, ConfigError> {
     let mut section = root.section("status")?;
     let socket = section.path("socket", "status.sock")?;
-    if socket.as_os_str().len() > SOCKET_PATH_LEN_MAX {
-        let allowed = format!("a path of at most {SOCKET_PATH_LEN_MAX} bytes in all");
-        return Err(section.refuse("socket", socket.display(), allowed));
+    // Beside the other one, unless somebody says otherwise.
+    let control_socket = match section.path_if_any("control_socket")? {
+        Some(path) => path,
+        None => {
+            let beside = socket.with_file_name("control.sock");
+            section.resolve("control_socket", "", &beside.to_string_lossy())
+        }
+    };
+    for (key, path) in [("socket", &socket), ("control_socket", &control_socket)] {
+        if path.as_os_str().len() > SOCKET_PATH_LEN_MAX {
+            let allowed = format!("a path of at most {SOCKET_PATH_LEN_MAX} bytes in all");
+            return Err(section.refuse(key, path.display(), allowed));
+        }
+    }
+    if socket == control_socket {
+        let allowed = "another path than that of socket";
+        return Err(section.refuse("control_socket", control_socket.display(), allowed));
     }
     root.adopt("status", section)?;
-    Ok(StatusConfig { socket })
+    Ok(StatusConfig {
+        socket,
+        control_socket,
+    })
 }
 
 #[cfg(test)]

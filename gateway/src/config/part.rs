@@ -6,7 +6,7 @@
 use sensor_drivers::lm75::Lm75Part;
 use sensor_drivers::mcp960x::Thermocouple;
 
-use super::sensor::{self, Limits, Quantity, SensorConfig, Source, Taken};
+use super::sensor::{self, Quantity, SensorConfig, Source, Taken};
 use super::{ConfigError, Section};
 use firmware_shared::units::Celsius128;
 
@@ -128,7 +128,7 @@ pub(super) fn read(
         quantity: traits.quantity,
         deg_c: traits.deg_c,
     };
-    let sensor = sensor::read(section, frame)?;
+    let sensor = sensor::read(section, taken, frame)?;
     let companion = match driver {
         Driver::Sht4x => read_humidity(section, taken, &sensor)?,
         _ => None,
@@ -156,7 +156,7 @@ fn read_humidity(
         quantity: Quantity::Humidity,
         calibration: Celsius128(0),
         calibration_until: None,
-        limits: Limits::NONE,
+        limits: Vec::new(),
         ..sensor.clone()
     }))
 }

@@ -172,6 +172,24 @@ impl<'a> Section<'a> {
         Ok(Some(date))
     }
 
+    /// A moment, ms since 1970-01-01, if the key is there: as TOML has it, or as a text.
+    pub(super) fn utc_ms_if_any(&mut self, name: &'static str) -> Result<Option<i64>, ConfigError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let text = match &value {
+            Value::Datetime(time) => time.to_string(),
+            Value::String(text) => text.clone(),
+            _ => String::new(),
+        };
+        let time: jiff::Timestamp = text.parse().map_err(|_| {
+            let allowed = "a time with its zone such as \"2027-01-04T08:00:00Z\"";
+            self.refuse(name, one_line(&value), allowed)
+        })?;
+        self.note(name, text);
+        Ok(Some(time.as_millisecond()))
+    }
+
     /// A number within a range, if the key is there; an integer is a number, too.
     pub(super) fn number_if_any(
         &mut self,
@@ -304,6 +322,19 @@ impl<'a> Section<'a> {
         found
             .map(|(_, value)| *value)
             .ok_or_else(|| self.refuse(name, Value::String(word), allowed))
+    }
+
+    /// One of some words, if the key is there.
+    pub(super) fn choice_if_any<T: Copy>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Result<Option<T>, ConfigError> {
+        if self.left.contains_key(name) {
+            return self.choice(name, None, choices).map(Some);
+        }
+        self.known.push(name);
+        Ok(None)
     }
 
     /// A path, relative to the folder of the file, if the key is there.

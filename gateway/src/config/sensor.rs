@@ -13,7 +13,9 @@ use firmware_shared::units::{Celsius128, Unit};
 use jiff::civil::Date;
 use toml::Value;
 
+use super::detector::{DetectorSize, SIZES};
 use super::host::HostSource;
+use super::limit::{self, LimitRule, Limits, PlacedLimit};
 use super::part::Driver;
 use super::{ConfigError, Section};
 
@@ -45,8 +47,10 @@ pub struct SensorConfig {
     pub calibration: Celsius128,
     /// The last day on which the calibration counts.
     pub calibration_until: Option<Date>,
-    /// What is allowed.
-    pub limits: Limits,
+    /// How much its detector remembers.
+    pub detector: DetectorSize,
+    /// What is allowed: its own limits, then those of its role and compartment.
+    pub limits: Vec<LimitRule>,
 }
 
 #[cfg(test)]
@@ -68,7 +72,8 @@ impl SensorConfig {
             period_ms,
             calibration: Celsius128(0),
             calibration_until: None,
-            limits: Limits::NONE,
+            detector: DetectorSize::Small,
+            limits: Vec::new(),
         }
     }
 }
@@ -118,22 +123,7 @@ impl Quantity {
     }
 }
 
-/// What is allowed for a sensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Above this is too high.
-    pub high: Option<Celsius128>,
-    /// Below this is too low.
-    pub low: Option<Celsius128>,
-    /// How long it must last before it is an alert, ms of stamps; 0 = the first reading.
-    pub duration_ms: u64,
-    /// How far inside the limit a value must be again before the alert may clear.
-    pub hysteresis: Celsius128,
-    /// How bad it is.
-    pub severity: Severity,
-}
-
-const ROLES: [(&str, &str); 10] = [
+pub(super) const ROLES: [(&str, &str); 10] = [
     ("supply", "supply"),
     ("return", "return"),
     ("load", "load"),
@@ -147,19 +137,33 @@ const ROLES: [(&str, &str); 10] = [
 ];
 /// The role of the input whose loss means that the supply is about to end.
 pub const POWER_GOOD_ROLE: &str = "power_good";
-const SEVERITIES: [(&str, Severity); 3] = [
+pub(super) const SEVERITIES: [(&str, Severity); 3] = [
     ("diagnostic", Severity::Diagnostic),
     ("warning", Severity::Warning),
     ("critical", Severity::Critical),
 ];
 
 /// What must be there once on a device.
-#[derive(Default)]
 pub(super) struct Taken {
     pub(super) bus_names: BTreeSet<String>,
     pub(super) bus_paths: BTreeSet<std::path::PathBuf>,
     pub(super) names: BTreeSet<Name>,
     pub(super) indices: BTreeSet<u8>,
+    /// For sensors that do not say it themselves.
+    pub(super) detector: DetectorSize,
+}
+
+impl Taken {
+    /// Nothing is taken.
+    pub(super) fn new(detector: DetectorSize) -> Self {
+        Self {
+            bus_names: BTreeSet::new(),
+            bus_paths: BTreeSet::new(),
+            names: BTreeSet::new(),
+            indices: BTreeSet::new(),
+            detector,
+        }
+    }
 }
 
 /// What is known about a sensor before the keys that every sensor has are read.
@@ -175,9 +179,13 @@ pub(super) struct Frame {
     pub(super) deg_c: RangeInclusive<f64>,
 }
 
-pub(super) fn read(section: &mut Section<'_>, frame: Frame) -> Result<SensorConfig, ConfigError> {
+pub(super) fn read(
+    section: &mut Section<'_>,
+    taken: &Taken,
+    frame: Frame,
+) -> Result<SensorConfig, ConfigError> {
     let role = section.choice("role", Some(frame.role), &ROLES)?;
-    let compartment = read_compartment(section)?;
+    let compartment = limit::read_compartment(section, "compartment")?.unwrap_or_default();
     let (default_ms, range) = frame.period_ms;
     let period_ms = section.integer("period_ms", default_ms, range)?;
     let mut sensor = SensorConfig {
@@ -190,13 +198,21 @@ pub(super) fn read(section: &mut Section<'_>, frame: Frame) -> Result<SensorConf
         period_ms: u64::from(period_ms),
         calibration: Celsius128(0),
         calibration_until: None,
-        limits: Limits::NONE,
+        detector: DetectorSize::Off,
+        limits: Vec::new(),
     };
+    if frame.quantity != Quantity::Input {
+        let default = taken.detector.name();
+        sensor.detector = section.choice("detector", Some(default), &SIZES)?;
+    }
     if frame.quantity == Quantity::Temperature {
         let calibration = section.number("calibration_deg_c", 0.0, -10.0..=10.0)?;
         sensor.calibration = counts(calibration);
         sensor.calibration_until = section.date_if_any("calibration_until")?;
-        sensor.limits = read_limits(section, frame.deg_c)?;
+        let own = read_limits(section, frame.deg_c)?;
+        sensor
+            .limits
+            .extend((!own.is_none()).then(|| LimitRule::always(own)));
     }
     Ok(sensor)
 }
@@ -223,15 +239,6 @@ pub(super) fn take_name(
         .ok()
         .filter(|name| name != GATEWAY_SENSOR_NAME && taken.names.insert(name.clone()));
     name.ok_or_else(|| section.refuse(key, Value::String(text), NAME_ALLOWED))
-}
-
-fn read_compartment(section: &mut Section<'_>) -> Result<Name, ConfigError> {
-    let allowed = "a text of 1 to 32 bytes";
-    let Some(text) = section.text_if_any("compartment", allowed)? else {
-        return Ok(Name::new());
-    };
-    Name::try_from(text.as_str())
-        .map_err(|_| section.refuse("compartment", Value::String(text), allowed))
 }
 
 /// An explicit index, or the number of sensors before this one.
@@ -273,12 +280,8 @@ fn read_limits(
         .number_if_any("limit_high_deg_c", range.clone())?
         .map(counts);
     let low = section.number_if_any("limit_low_deg_c", range)?.map(counts);
-    if let (Some(low), Some(high)) = (low, high)
-        && low >= high
-    {
-        let allowed = format!("below limit_high_deg_c, which is {}", high.as_degrees_f64());
-        return Err(section.refuse("limit_low_deg_c", low.as_degrees_f64(), allowed));
-    }
+    let keys = ["limit_low_deg_c", "limit_high_deg_c"];
+    limit::check_order(section, low, high, keys)?;
     let duration_s = section.integer("limit_duration_s", 0_u32, 0..=86_400)?;
     // Wide enough for the noise and the ripple of a fridge at its set point.
     let hysteresis = section.number("limit_hysteresis_deg_c", 0.5, 0.0..=20.0)?;
@@ -292,19 +295,35 @@ fn read_limits(
     })
 }
 
-impl Limits {
-    /// Everything is allowed.
-    pub const NONE: Self = Self {
-        high: None,
-        low: None,
-        duration_ms: 0,
-        hysteresis: Celsius128(0),
-        severity: Severity::Warning,
-    };
+/// Gives each sensor the limits of its role and compartment.
+pub(super) fn place_limits(
+    root: &Section<'_>,
+    sensors: &mut [&mut SensorConfig],
+    placed: &[PlacedLimit],
+) -> Result<(), ConfigError> {
+    for (at, limit) in placed.iter().enumerate() {
+        let mut count = 0;
+        for sensor in sensors.iter_mut().filter(|sensor| limit.is_for(sensor)) {
+            count += 1;
+            sensor.limits.push(limit.rule.clone());
+            if sensor.limits.len() > limit::LIMITS_PER_SENSOR_MAX {
+                let allowed = format!(
+                    "at most {} limits for one sensor, its own included",
+                    limit::LIMITS_PER_SENSOR_MAX
+                );
+                return Err(root.refuse(&format!("limit[{at}]"), &sensor.name, allowed));
+            }
+        }
+        if count == 0 {
+            let allowed = "a role and compartment that a thermometer of this device has";
+            return Err(root.refuse(&format!("limit[{at}]"), "nobody's", allowed));
+        }
+    }
+    Ok(())
 }
 
 /// Degrees in counts of 1/128; the ranges above keep it far inside of i32.
-fn counts(deg_c: f64) -> Celsius128 {
+pub(super) fn counts(deg_c: f64) -> Celsius128 {
     #[expect(clippy::cast_possible_truncation, reason = "at most 1800 * 128")]
     Celsius128((deg_c * f64::from(Celsius128::PER_DEGREE)).round() as i32)
 }

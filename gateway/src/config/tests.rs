@@ -73,11 +73,10 @@ fn a_minimal_file_gets_every_default() {
         (sensors[0].index, sensors[0].period_ms, &sensors[0].source),
         (0, 1000, &part(Driver::Tmp117, 0x48))
     );
-    assert_eq!(sensors[0].limits.high.unwrap().0, 8 * 128);
-    assert_eq!(
-        (sensors[0].limits.low, sensors[0].limits.duration_ms),
-        (None, 0)
-    );
+    let limits = sensors[0].limits[0].limits;
+    assert_eq!((limits.high.unwrap().0, limits.low), (8 * 128, None));
+    assert_eq!((sensors[0].limits.len(), limits.duration_ms), (1, 0));
+    assert_eq!(sensors[0].detector, DetectorSize::Small);
     assert_eq!(
         (sensors[1].index, sensors[1].period_ms, &sensors[1].source),
         (1, 200, &part(Driver::Ublox, 0x42))
@@ -105,7 +104,10 @@ fn the_printed_configuration_loads_to_the_same_configuration() {
         (9, -32, 5000)
     );
     assert_eq!(
-        (sensor.limits.duration_ms, sensor.limits.severity),
+        (
+            sensor.limits[0].limits.duration_ms,
+            sensor.limits[0].limits.severity,
+        ),
         (60_000, Severity::Warning)
     );
 }
@@ -535,7 +537,7 @@ fn the_second_quantity_of_a_part_is_a_sensor_of_its_own() {
     assert_eq!(sensors[1].source, Source::Companion { of: 0 });
     assert_eq!((sensors[1].index, sensors[2].index), (1, 2));
     assert_eq!(sensors[1].compartment, "front");
-    assert_eq!(sensors[1].limits, Limits::NONE, "its limits are degrees");
+    assert!(sensors[1].limits.is_empty(), "its limits are degrees");
     assert_eq!(parse(&config.effective_toml()).unwrap().buses, config.buses);
 }
 
@@ -627,5 +629,114 @@ fn every_driver_has_the_addresses_and_the_range_of_its_part() {
         };
         assert!(at(first).is_ok() && at(last).is_ok(), "{driver}");
         assert!(at(first - 1).is_err() && at(last + 1).is_err(), "{driver}");
+    }
+}
+
+#[test]
+fn limits_by_role_and_compartment_come_behind_a_sensors_own() {
+    let text = and(
+        "[[limit]]\nrole = \"load\"\nhigh_deg_c = 6.0\nduration_s = 600\nseverity = \"warning\"\n\
+         from = \"22:00\"\nuntil = \"06:00\"\ndays = [\"sat\", \"sun\"]\nutc_offset_min = 60\n\
+         [[limit]]\nlow_deg_c = -30",
+    );
+    let config = parse(&text).unwrap();
+    let limits = &config.sensors().next().unwrap().limits;
+    assert_eq!(limits.len(), 3);
+    assert_eq!(limits[0].limits.high.unwrap().0, 8 * 128);
+    let night = limits[1].schedule.as_ref().unwrap();
+    assert_eq!(
+        (night.from_min, night.until_min, night.utc_offset_min),
+        (1320, 360, 60)
+    );
+    assert_eq!(night.days, [false, false, false, false, false, true, true]);
+    assert_eq!(
+        (&limits[2].schedule, limits[2].limits.low.unwrap().0),
+        (&None, -30 * 128)
+    );
+    let receiver = config.sensors().nth(1).unwrap();
+    assert!(receiver.limits.is_empty(), "a position has no temperature");
+    assert_eq!(parse(&config.effective_toml()).unwrap().buses, config.buses);
+}
+
+#[test]
+fn what_tells_people_on_the_vehicle_is_off_and_needs_a_password_beyond_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = folder.path().join("gateway.toml");
+    assert_eq!(parse(&and("")).unwrap().notify, NotifyConfig::default());
+    let all = and(
+        "[local_broker]\nlisten = \"0.0.0.0:1884\"\nusername = \"display\"\npassword_file = \"secret\"\n\
+         [hook]\ncommand = [\"/bin/tell\", \"driver\"]\ntimeout_s = 5\n\
+         [buzzer]\nchip = \"sim:buzzer.jsonl\"\nline = 17\n[detector]\nprofile = \"large\"",
+    );
+    let config = Config::parse(&file, &all).unwrap();
+    let (broker, hook) = (config.notify.broker.unwrap(), config.notify.hook.unwrap());
+    assert!(broker.login.is_some() && !config.effective.to_string().contains("hunter2"));
+    assert_eq!(
+        (hook.command.len(), hook.timeout_ms, hook.queue_count),
+        (2, 5000, 16)
+    );
+    let buzzer = config.notify.buzzer.unwrap();
+    assert_eq!(
+        buzzer.chip,
+        GpioChip::Scenario(folder.path().join("buzzer.jsonl"))
+    );
+    assert_eq!(
+        (buzzer.severity, buzzer.on_ms),
+        (Severity::Critical, 30_000)
+    );
+    assert_eq!(config.detector.size, DetectorSize::Large);
+    let table = [
+        (
+            "[local_broker]\nlisten = \"0.0.0.0:1884\"",
+            "local_broker.username is missing",
+        ),
+        (
+            "[local_broker]\nlisten = \"here\"",
+            "local_broker.listen = \"here\"",
+        ),
+        ("[local_broker]\nport = 3", "local_broker.port"),
+        ("[hook]\ncommand = [\"tell\"]", "hook.command = \"tell\""),
+        ("[hook]\ncommand = \"/bin/tell\"", "hook.command"),
+        (
+            "[hook]\ncommand = [\"/bin/tell\"]\ntimeout_s = 0",
+            "hook.timeout_s = 0",
+        ),
+        (
+            "[buzzer]\nchip = \"/dev/gpiochip0\"",
+            "buzzer.line is missing",
+        ),
+        (
+            "[detector]\nprofile = \"huge\"",
+            "detector.profile = \"huge\"",
+        ),
+        ("[detector]\nalert_score = 2", "detector.alert_score = 2"),
+        (
+            "[[limit]]\nrole = \"load\"",
+            "limit[0].high_deg_c is missing",
+        ),
+        (
+            "[[limit]]\nrole = \"engine\"\nhigh_deg_c = 90",
+            "limit[0] = nobody's",
+        ),
+        (
+            "[[limit]]\nhigh_deg_c = 9\ndays = [\"someday\"]",
+            "limit[0].days = \"someday\"",
+        ),
+        (
+            "[[limit]]\nhigh_deg_c = 9\nuntil = \"7\"",
+            "limit[0].until = \"7\"",
+        ),
+        (
+            "[status]\ncontrol_socket = \"status.sock\"",
+            "status.control_socket",
+        ),
+    ];
+    for (more, expected) in table {
+        let sentence = parse(&and(more)).unwrap_err().to_string();
+        assert!(sentence.contains(expected), "{sentence}");
+        assert!(sentence.contains("allowed"), "{sentence}");
     }
 }

@@ -14,6 +14,7 @@
 mod alarm;
 mod compose;
 mod config;
+mod promote;
 mod receive;
 mod send;
 mod stats;
@@ -27,6 +28,7 @@ use firmware_shared::time::{ClockSource, TimeAnchor};
 pub use alarm::{Alarm, AlarmKind};
 pub use compose::will;
 pub use config::{AckLevel, DeliverConfig, ProcessIdentity};
+pub use promote::black_box;
 pub use stats::{Counts, DeliverStats, LaneStats};
 
 use crate::forward::budget::{Budget, Month, PlanUse};
@@ -39,6 +41,7 @@ use crate::spool::disk::Disk;
 use crate::spool::{EpochNote, Frame, PerLane, Place, Refused, Spool, SpoolEvent};
 use alarm::Alarms;
 use compose::{LossRound, Topics};
+use promote::Promises;
 use stats::Ages;
 
 /// What delivery passes on about the vehicle without needing it.
@@ -62,6 +65,7 @@ pub struct Deliver {
     /// Up to where the backlog of each lane was looked through.
     cursors: PerLane<Place>,
     health_turn: bool,
+    promises: Promises,
     centre: Centre,
     pace: Pace,
     silence: Silence,
@@ -153,6 +157,7 @@ impl Deliver {
             alert: Flow::new(Connection::Alert, config.alert_limits()),
             cursors: PerLane::from_fn(|_| Place::default()),
             health_turn: false,
+            promises: Promises::default(),
             centre: Centre::default(),
             pace: Pace::new(config.resend_ms_min, config.resend_ms_max),
             silence: Silence::new(config.centre_silent_ms),
@@ -181,6 +186,7 @@ impl Deliver {
             identity,
             spool,
         };
+        deliver.promote_earlier();
         deliver.hear_spool();
         deliver
     }

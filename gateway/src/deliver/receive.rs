@@ -47,12 +47,18 @@ impl Deliver {
             } => self.refused_by_broker(session, token, &reason),
             LinkEvent::TooLarge { session, token } => self.too_large(session, token),
             LinkEvent::Received { payload } => self.received(&payload),
+            // Not for delivery, but for the trip.
+            LinkEvent::Profile { payload } => {
+                self.budget
+                    .receive(payload.len() as u64 + PACKET_OVERHEAD_LEN);
+            }
         }
         // What was freed or begins to wait counts from this moment.
         self.tick(now_ms);
     }
 
     fn connected(&mut self, session: Session) {
+        self.hand_back_readings(session.connection);
         self.flow_mut(session.connection).connect(session.number);
         match session.connection {
             Connection::Alert => {
@@ -78,10 +84,22 @@ impl Deliver {
         }
     }
 
+    /// Readings that went out over the connection of the alerts are backlog again when that ends; what the
+    /// main one carried is looked for from the beginning when it is back.
+    fn hand_back_readings(&mut self, connection: Connection) {
+        for item in self.flow_mut(connection).items_of(Lane::Telemetry) {
+            if connection == Connection::Alert {
+                self.hand_back(&item);
+            }
+        }
+        self.look_again();
+    }
+
     fn disconnected(&mut self, session: Session) {
         if !self.flow_mut(session.connection).is_session(session) {
             return;
         }
+        self.hand_back_readings(session.connection);
         self.flow_mut(session.connection).disconnect();
         if session.connection == Connection::Main {
             self.offline_since_ms = Some(self.now_ms);

@@ -4,8 +4,8 @@
 //! backlog at every fourth publish at the latest; the backlog begins when the birth is answered or after
 //! its wait, oldest first; while the centre is silent only live frames and one probe at a time go out; when
 //! what the centre has is in too many pieces, the lowest hole comes first; alerts go over the main connection
-//! while they have none of their own; the data plan holds back everything but alerts, births and the last
-//! word. Never: publishes a frame that is acknowledged, lost, in flight or awaiting.
+//! while they have none of their own; the data plan holds back everything but alerts, their black boxes,
+//! births and the last word. Never: publishes a frame that is acknowledged, lost, in flight or awaiting.
 
 use firmware_shared::id::{Lane, StreamId};
 use firmware_shared::message::Birth;
@@ -54,6 +54,7 @@ impl Deliver {
             return Some(command);
         }
         self.poll_frames(Connection::Alert)
+            .or_else(|| self.poll_promised(Connection::Alert))
     }
 
     fn poll_main(&mut self) -> Option<LinkCommand> {
@@ -66,6 +67,11 @@ impl Deliver {
         }
         self.birth.sent_ms?;
         if let Some(command) = self.poll_carried() {
+            return Some(command);
+        }
+        if self.alert.session().is_none()
+            && let Some(command) = self.poll_promised(Connection::Main)
+        {
             return Some(command);
         }
         let reports = if self.budget.is_open() {
@@ -334,18 +340,32 @@ impl Deliver {
             let Some(found) = self.spool.next_frame(lane, &mut cursor) else {
                 break None;
             };
-            let done = self.spool.book().is_done(found.stream, found.range);
-            let busy = |flow: &Flow| flow.is_busy(found.stream, found.range.first_seq);
-            if !done && !busy(&self.main) && !busy(&self.alert) {
-                break Some(Item {
-                    stream: found.stream,
-                    range: found.range,
-                    place: found.place,
-                });
+            let item = Item {
+                stream: found.stream,
+                range: found.range,
+                place: found.place,
+            };
+            if self.is_to_be_sent(&item) {
+                break Some(item);
             }
         };
         *self.cursors.get_mut(lane) = cursor;
         item
+    }
+
+    /// Whether a frame is neither done nor under way.
+    pub(super) fn is_to_be_sent(&self, item: &Item) -> bool {
+        let busy = |flow: &Flow| flow.is_busy(item.stream, item.range.first_seq);
+        let done = self.spool.book().is_done(item.stream, item.range);
+        !done && !busy(&self.main) && !busy(&self.alert)
+    }
+
+    pub(super) fn publish_promised(
+        &mut self,
+        connection: Connection,
+        item: Item,
+    ) -> Option<LinkCommand> {
+        self.publish_frame(connection, item, Source::Backlog { resends: 0 })
     }
 
     fn publish_frame(

@@ -1,4 +1,5 @@
 mod answering;
+mod black_box;
 mod bottleneck;
 pub(crate) mod centre;
 mod model;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use firmware_shared::id::{SeqRange, StreamId};
+use firmware_shared::id::{Lane, SeqRange, StreamId};
 use firmware_shared::message::Loss;
 
 use super::link::{Connection, Session};
@@ -235,6 +235,25 @@ impl Flow {
             self.window.note_full();
         }
         takes
+    }
+
+    /// Whether a frame of a black box may go out: half of the places stay free for alerts.
+    pub(crate) fn takes_promised(&mut self) -> bool {
+        self.takes_frame() && self.in_flight.len() < (self.in_flight_max() / 2).max(1)
+    }
+
+    /// The frames of a lane that are queued, in flight or awaiting.
+    pub(crate) fn items_of(&self, lane: Lane) -> Vec<Item> {
+        let flying = self
+            .in_flight
+            .iter()
+            .filter_map(|flying| match &flying.cargo {
+                Cargo::Frame(sent) => Some(sent.item),
+                _ => None,
+            });
+        let awaiting = self.awaiting.values().map(|sent| sent.item);
+        let all = self.live.iter().copied().chain(flying).chain(awaiting);
+        all.filter(|item| item.stream.lane == lane).collect()
     }
 
     /// Whether a report may go out.

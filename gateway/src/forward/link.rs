@@ -59,6 +59,11 @@ pub enum LinkEvent {
         /// The command's token.
         token: u64,
     },
+    /// A message on the topic of profiles.
+    Profile {
+        /// Its bytes, from anybody.
+        payload: Vec<u8>,
+    },
     /// A message on the ack topic.
     Received {
         /// Its bytes, from anybody.

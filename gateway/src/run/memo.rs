@@ -4,13 +4,12 @@
 //! day has passed and at a clean stop, so that it costs the card next to nothing; whatever is in it, the
 //! gateway starts. Never: a clock; a time that nobody vouches for.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use firmware_shared::time::{ClockSource, TimeAnchor};
 use serde::{Deserialize, Serialize};
 
+use super::file::StateFile;
 use crate::clock::{BUILD_UTC_MS, Now};
 use crate::config::{Config, KeyFiles};
 use crate::deliver::{Deliver, Surroundings};
@@ -41,7 +40,7 @@ struct Kept {
 /// The file and what it should say.
 #[derive(Debug)]
 pub(super) struct Memo {
-    file: PathBuf,
+    file: StateFile,
     roaming_file: Option<PathBuf>,
     written: Kept,
     latest: Kept,
@@ -56,7 +55,7 @@ pub(super) struct Memo {
 impl Memo {
     /// Reads the file beside the spool's folder and tells the others what it says.
     pub(super) fn open(config: &Config, floor: TimeFloor, deliver: &mut Deliver) -> Self {
-        let file = beside(&config.spool.dir);
+        let file = StateFile::beside(&config.spool.dir, "memo");
         let kept = read(&file);
         floor.raise(kept.utc_ms);
         deliver.restore_plan(kept.plan);
@@ -128,8 +127,10 @@ impl Memo {
     fn write(&mut self) {
         // Tried once: the next step tries again.
         self.written = self.latest;
-        if let Err(error) = replace(&self.file, &self.latest) {
-            tracing::debug!(file = %self.file.display(), %error, "the data plan is not written down");
+        let bytes = serde_json::to_vec(&self.latest).unwrap_or_default();
+        if let Err(error) = self.file.replace(&bytes) {
+            let file = self.file.path().display();
+            tracing::debug!(%file, %error, "the data plan is not written down");
         }
     }
 }
@@ -145,37 +146,21 @@ fn month_of(utc_ms: i64) -> Option<Month> {
     u32::try_from(months).ok().map(Month)
 }
 
-/// `DIR.memo` beside `DIR`: the spool's folder is the spool's alone.
-fn beside(spool: &Path) -> PathBuf {
-    let mut name = spool.file_name().unwrap_or_default().to_owned();
-    name.push(".memo");
-    spool.with_file_name(name)
-}
-
-fn read(file: &Path) -> Kept {
-    let Ok(bytes) = fs::read(file) else {
+fn read(file: &StateFile) -> Kept {
+    let Ok(Some(bytes)) = file.read() else {
         return Kept::default();
     };
     serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-        tracing::warn!(file = %file.display(), %error, "it counts as empty");
+        tracing::warn!(file = %file.path().display(), %error, "it counts as empty");
         Kept::default()
     })
 }
 
-fn replace(file: &Path, kept: &Kept) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut other = file.as_os_str().to_owned();
-    other.push(".new");
-    let mut writer = fs::File::create(&other)?;
-    writer.write_all(&serde_json::to_vec(kept)?)?;
-    writer.sync_all()?;
-    fs::rename(other, file)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
     use crate::deliver::tests::world::{config as deliver_config, epoch_of_start, identity};
     use crate::forward::budget::{Plan, Plans};

@@ -12,11 +12,15 @@
 mod alarm;
 mod answer;
 mod buses;
+mod file;
 mod health;
 mod memo;
+mod models;
+mod order;
 mod pipeline;
 mod seen;
 pub mod setup;
+mod told;
 
 use std::time::Duration;
 
@@ -28,7 +32,9 @@ use signal_hook::iterator::Signals;
 pub use answer::Surroundings;
 use buses::Buses;
 use memo::Memo;
+use models::Models;
 pub use pipeline::Pipeline;
+use told::Told;
 
 use crate::clock::{Now, StampClock};
 use crate::config::Config;
@@ -36,10 +42,11 @@ use crate::deliver::Deliver;
 use crate::forward::link::LinkEvent;
 use crate::forward::mqtt::MqttLink;
 use crate::identity;
+use crate::notify::{self, Notice, is_of_broker};
 use crate::sample::SensorBoard;
 use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX};
 use crate::spool::disk::RealDisk;
-use crate::status::{Questions, StatusSocket, read_memory};
+use crate::status::{ControlSocket, Orders, Questions, StatusSocket, read_memory};
 use crate::supervise::Notifier;
 
 /// Answers of the broker between two turns: both windows and the acknowledgements of a second, several
@@ -77,6 +84,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             (None, crossbeam_channel::never())
         }
     };
+    let (_control, orders) = match ControlSocket::open(&config.status.control_socket) {
+        Ok((socket, orders)) => (Some(socket), orders),
+        Err(error) => {
+            tracing::warn!(%error, "nobody can give orders");
+            (None, crossbeam_channel::never())
+        }
+    };
     let disk = Box::new(RealDisk::new(&config.spool.dir));
     let delivery = setup::deliver_config(config, identity::draw_u64()?);
     let now = clock.now();
@@ -91,18 +105,29 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let board = SensorBoard::new(sensor_count);
     let supervisor = Notifier::from_environment(sensor_count > 0, now.real_ms);
     let threads = buses.start(config, &issuer, &board)?;
-    let pipeline = Pipeline::new(config, identity, deliver, now);
+    let mut pipeline = Pipeline::new(config, identity, deliver, now);
+    let models = Models::open(config, &mut pipeline.scorer, now);
+    let told = Told::open(config, &mut pipeline, now);
+    let mut notifier = notify::Notifier::start(&config.notify);
+    for alert in pipeline.standing_alerts() {
+        let is_news = false;
+        notifier.tell(Notice { alert, is_news });
+    }
     let mut shell = Shell {
         pipeline,
         clock,
         intake,
         events,
         questions,
+        orders,
         stop,
         board,
         link,
         memo,
         supervisor,
+        models,
+        told,
+        notifier,
     };
     shell.work();
     tracing::info!("stopping");
@@ -113,11 +138,15 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A panic is a defect. Going on without one of the threads would be a gateway that looks alive.
+/// A panic is a defect. Going on without one of our threads would be a gateway that looks alive.
 fn end_with_panics() {
     std::panic::set_hook(Box::new(|info| {
-        tracing::error!(thread = std::thread::current().name(), "{info}");
-        std::process::exit(1);
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name(), "{info}");
+        // A client can take the local broker down, but not the gateway with it.
+        if !thread.name().is_some_and(is_of_broker) {
+            std::process::exit(1);
+        }
     }));
 }
 
@@ -148,11 +177,15 @@ struct Shell {
     intake: Intake,
     events: Receiver<LinkEvent>,
     questions: Questions,
+    orders: Orders,
     stop: Receiver<()>,
     board: SensorBoard,
     link: MqttLink,
     memo: Memo,
     supervisor: Notifier,
+    models: Models,
+    told: Told,
+    notifier: notify::Notifier,
 }
 
 impl Shell {
@@ -164,6 +197,10 @@ impl Shell {
             self.pipeline.turn(now, self.intake.next_seq(), read_memory);
             let anchor = self.pipeline.keeper.best();
             self.memo.turn(now, anchor, &mut self.pipeline.deliver);
+            self.told.turn(now, &mut self.pipeline);
+            self.notify();
+            self.models.turn(now, &mut self.pipeline.scorer);
+            self.obey(now);
             self.speak(now);
             self.answer(now);
             self.report(now);
@@ -208,6 +245,23 @@ impl Shell {
         }
     }
 
+    fn notify(&mut self) {
+        for alert in self.pipeline.take_told() {
+            let is_news = true;
+            self.notifier.tell(Notice { alert, is_news });
+        }
+    }
+
+    /// Orders are answered when what they change is written down.
+    fn obey(&mut self, now: Now) {
+        for ordered in self.orders.try_iter() {
+            let outcome = order::obey(&mut self.pipeline, now, &ordered.order);
+            self.told.turn(now, &mut self.pipeline);
+            // Who asked may have given up.
+            ordered.answer.try_send(outcome).ok();
+        }
+    }
+
     fn wait(&self) {
         let due_ms = self.pipeline.deadline_real_ms(&self.clock);
         let wait_ms = due_ms
@@ -217,6 +271,7 @@ impl Shell {
         select.recv(self.intake.receiver());
         select.recv(&self.events);
         select.recv(&self.questions);
+        select.recv(&self.orders);
         select.recv(&self.stop);
         // Whether something is ready or the time is over, the next turn looks at everything.
         select.ready_timeout(Duration::from_millis(wait_ms)).ok();
@@ -233,6 +288,8 @@ impl Shell {
         self.pipeline
             .stop(now, self.intake.next_seq(), read_memory());
         self.link.hurry();
+        self.told.turn(now, &mut self.pipeline);
+        self.models.close(now, &mut self.pipeline.scorer);
         let until_ms = now.real_ms.saturating_add(FLUSH_MS_MAX);
         loop {
             let now = self.clock.now();

@@ -5,18 +5,18 @@
 //! or on record as lost; when an input says that the supply is gone, everything is sealed and made durable at
 //! once. Never: a clock, a wait.
 
-use firmware_shared::alert::Severity;
+use firmware_shared::alert::{Alert, Severity};
 use firmware_shared::id::{Lane, SeqRange, StreamId};
 use firmware_shared::message::LossReason;
 use firmware_shared::reading::{Reading, Value};
-use firmware_shared::time::TimeAnchor;
+use firmware_shared::time::{ClockSource, TimeAnchor};
 
 use super::seen::SeenSensor;
 use super::{alarm, health};
-use crate::alert::{self, Alarm, AlarmPhase, AlertDesk};
+use crate::alert::{self, Alarm, AlarmPhase, AlertDesk, DeskMemory, Event};
 use crate::clock::{Now, StampClock};
 use crate::config::{Config, POWER_GOOD_ROLE, Quantity, SealConfig};
-use crate::deliver::{Deliver, DeliverStats, ProcessIdentity};
+use crate::deliver::{Deliver, DeliverStats, ProcessIdentity, black_box};
 use crate::forward::link::{Connection, LinkCommand, LinkEvent};
 use crate::score::Scorer;
 use crate::seal::{Sealed, Sealer};
@@ -24,6 +24,7 @@ use crate::sequencer::{Intake, QUEUE_COUNT_MAX, Sampled};
 use crate::spool::Frame;
 use crate::status::Memory;
 use crate::timekeeper::Timekeeper;
+use crate::trip::{Answer, Origin, TripDesk};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -38,7 +39,7 @@ pub struct Pipeline {
     pub(super) started_real_ms: u64,
     pub(super) lost: u64,
     pub(super) health_next_seq: u64,
-    scorer: Scorer,
+    pub(super) scorer: Scorer,
     telemetry: Sealer,
     health: Sealer,
     health_period_ms: u64,
@@ -50,6 +51,13 @@ pub struct Pipeline {
     power: Vec<u8>,
     is_power_good: bool,
     expired_calibrations: usize,
+    pub(super) trip: TripDesk,
+    /// What is known of the trip has changed since it was last written down.
+    is_trip_fresh: bool,
+    /// What is told has changed since it was last written down.
+    is_desk_fresh: bool,
+    /// Alerts for the people on the vehicle.
+    told: Vec<Alert>,
     /// A connection has come up: the open batch goes out as soon as the birth has been said.
     is_link_fresh: bool,
 }
@@ -76,8 +84,14 @@ impl Pipeline {
             age_ms_max: 0,
         };
         let mut pipeline = Self {
-            desk: AlertDesk::new(device, identity.epoch, config.sensors(), now)
-                .with_buses(&config.buses),
+            desk: AlertDesk::with_score(
+                device,
+                identity.epoch,
+                config.sensors(),
+                config.detector.alert_score,
+                now,
+            )
+            .with_buses(&config.buses),
             keeper: Timekeeper::default(),
             seen: config.sensors().map(SeenSensor::new).collect(),
             started_real_ms: now.real_ms,
@@ -93,6 +107,10 @@ impl Pipeline {
             power: power_inputs(config),
             is_power_good: true,
             expired_calibrations: 0,
+            trip: TripDesk::new(config.sensors()),
+            is_trip_fresh: false,
+            is_desk_fresh: false,
+            told: Vec::new(),
             is_link_fresh: false,
             identity,
             deliver,
@@ -134,14 +152,14 @@ impl Pipeline {
     }
 
     fn reading(&mut self, now: Now, seq: u64, mut reading: Reading) {
-        let verdict = self.scorer.step(reading.stamp_ms, &reading);
+        let verdict = self.scorer.step(&reading);
         reading.score = verdict.score;
         if let Some(seen) = self
             .seen
             .iter_mut()
             .find(|seen| seen.index() == reading.sensor)
         {
-            seen.note(&reading);
+            seen.note(&reading, &verdict);
         }
         self.telemetry
             .push(seq, reading, self.keeper.best(), &mut self.sealed);
@@ -194,6 +212,9 @@ impl Pipeline {
     fn anchor(&mut self, now: Now, anchor: TimeAnchor) {
         if let Some(best) = self.keeper.consider(anchor) {
             self.desk.anchor(best);
+            if best.source != ClockSource::Fake {
+                self.scorer.utc(now.stamp_ms, best.utc_ms_of(now.stamp_ms));
+            }
             self.deliver.anchor(best);
             self.check_calibrations(now, best.utc_ms_of(now.stamp_ms));
         }
@@ -240,6 +261,10 @@ impl Pipeline {
         {
             self.is_link_fresh = true;
         }
+        if let LinkEvent::Profile { payload } = &event {
+            let answer = self.profile(now, Origin::Centre, payload);
+            tracing::info!(?answer, "a profile from the centre");
+        }
         self.deliver.handle(now.real_ms, event);
     }
 
@@ -259,6 +284,7 @@ impl Pipeline {
         self.deliver.note_next_seq(Lane::Telemetry, next_seq);
         self.store(now);
         self.deliver.commit_due(now.real_ms);
+        self.turn_trip(now);
         self.desk.tick(now);
         for alarm in self.deliver.take_alarms() {
             self.desk.alarm(now, alarm::translate(alarm));
@@ -300,6 +326,7 @@ impl Pipeline {
         if alerts.is_empty() {
             return;
         }
+        self.is_desk_fresh = true;
         let stream = self.stream(Lane::Alert);
         self.deliver
             .note_next_seq(Lane::Alert, self.desk.next_seq());
@@ -307,6 +334,11 @@ impl Pipeline {
             let Some(range) = SeqRange::from_count(alert.seq, 1) else {
                 continue;
             };
+            if let Some((stream, window)) = black_box(&alert) {
+                // What was measured before goes out as it is; what comes is sealed in its time.
+                self.telemetry.close(self.keeper.best(), &mut self.sealed);
+                self.deliver.promote(stream, window);
+            }
             match alert::to_json(&alert) {
                 Some(bytes) => self.deliver.accept(
                     now.real_ms,
@@ -321,7 +353,121 @@ impl Pipeline {
                     self.deliver.lose(stream, range, LossReason::Corrupt);
                 }
             }
+            self.told.push(alert);
         }
+    }
+
+    /// The alerts of which the people on the vehicle have not heard.
+    pub fn take_told(&mut self) -> Vec<Alert> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The alerts that are open.
+    #[must_use]
+    pub fn standing_alerts(&self) -> Vec<Alert> {
+        self.desk.open().cloned().collect()
+    }
+
+    /// Takes a profile of a trip, or says why not.
+    pub fn profile(&mut self, now: Now, origin: Origin, text: &[u8]) -> Answer {
+        let answer = self.trip.offer(self.utc_ms(now), origin, text);
+        let told = match &answer {
+            Answer::Accepted { version, text, .. } => {
+                let kind = ("profile", Severity::Diagnostic);
+                Some((kind, Some(*version), text.clone()))
+            }
+            Answer::Refused { version, text } => {
+                let kind = ("profile_refused", Severity::Warning);
+                Some((kind, *version, format!("a profile is refused: {text}")))
+            }
+            Answer::Known { .. } => None,
+        };
+        if let Answer::Accepted { in_force, .. } = answer {
+            self.is_trip_fresh = true;
+            if in_force {
+                self.use_trip();
+            }
+        }
+        if let Some((kind, profile_version, text)) = told {
+            self.tell_of_profile(now, kind, profile_version, text);
+        }
+        answer
+    }
+
+    /// What the gateway knows about UTC, unless nobody vouches for it.
+    fn utc_ms(&self, now: Now) -> Option<i64> {
+        let anchor = self.keeper.best();
+        let anchor = anchor.filter(|anchor| anchor.source > ClockSource::Fake);
+        anchor.map(|anchor| anchor.utc_ms_of(now.stamp_ms))
+    }
+
+    fn use_trip(&mut self) {
+        let current = self.trip.current();
+        let set_points = current.map_or(Vec::new(), |trip| trip.set_points.clone());
+        self.scorer.set_points(set_points);
+        let load_id = current.and_then(|trip| trip.load_id.as_deref());
+        let version = current.map(|trip| trip.version);
+        let trip = &self.trip;
+        self.desk
+            .trip(load_id, version, |index| trip.limits_of(index));
+    }
+
+    fn tell_of_profile(
+        &mut self,
+        now: Now,
+        (kind, severity): (&'static str, Severity),
+        profile_version: Option<u64>,
+        text: String,
+    ) {
+        self.desk.event(
+            now,
+            Event {
+                kind,
+                severity,
+                text,
+                profile_version,
+            },
+        );
+        self.tell(now);
+    }
+
+    fn turn_trip(&mut self, now: Now) {
+        if !self.trip.turn(self.utc_ms(now)) {
+            return;
+        }
+        self.is_trip_fresh = true;
+        self.use_trip();
+        let version = self.trip.current().map(|trip| trip.version);
+        let text = format!("profile {} is in force", version.unwrap_or_default());
+        self.tell_of_profile(now, ("profile", Severity::Diagnostic), version, text);
+    }
+
+    /// The profiles, when they have changed since the last call.
+    pub fn trip_memory(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.is_trip_fresh).then(|| self.trip.keep())
+    }
+
+    /// Goes on with the profiles of an earlier process.
+    pub fn restore_trip(&mut self, now: Now, bytes: &[u8]) {
+        let restored = self.trip.restore(bytes);
+        self.use_trip();
+        if let Err(reason) = restored {
+            tracing::warn!(reason, "a profile cannot be used any more");
+            let text = format!("a profile cannot be used any more: {reason}");
+            let kind = ("profile_lost", Severity::Warning);
+            self.tell_of_profile(now, kind, None, text);
+        }
+    }
+
+    /// What is told and not closed, when that has changed since the last call.
+    pub fn desk_memory(&mut self, now: Now) -> Option<DeskMemory> {
+        std::mem::take(&mut self.is_desk_fresh).then(|| self.desk.keep(now))
+    }
+
+    /// Goes on with what an earlier process told.
+    pub fn restore_desk(&mut self, now: Now, memory: DeskMemory) {
+        self.desk.restore(now, memory);
+        self.tell(now);
     }
 
     /// What the link is to do next.

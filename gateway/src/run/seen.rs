@@ -1,9 +1,11 @@
 //! What each sensor said last, for whoever asks.
 
+use firmware_shared::detect::Readiness;
 use firmware_shared::reading::{FaultKind, Reading, Value};
 
 use crate::config::SensorConfig;
 use crate::sample::SensorState;
+use crate::score::Verdict;
 use crate::status::{LastValue, SensorReport};
 
 /// The last words of one sensor.
@@ -13,6 +15,7 @@ pub(super) struct SeenSensor {
     name: String,
     role: String,
     last: Option<(u64, LastValue)>,
+    detector: Option<&'static str>,
     fault: Option<FaultKind>,
     readings: u64,
     faults: u64,
@@ -25,6 +28,7 @@ impl SeenSensor {
             name: sensor.name.to_string(),
             role: sensor.role.to_string(),
             last: None,
+            detector: None,
             fault: None,
             readings: 0,
             faults: 0,
@@ -35,8 +39,14 @@ impl SeenSensor {
         self.index
     }
 
-    pub(super) fn note(&mut self, reading: &Reading) {
+    pub(super) fn note(&mut self, reading: &Reading, verdict: &Verdict) {
         self.readings += 1;
+        if let Some(number) = &verdict.number {
+            self.detector = Some(match number.readiness {
+                Readiness::Ready => "ready",
+                Readiness::Cold | Readiness::NoValue => "cold",
+            });
+        }
         let value = match reading.value {
             Value::Fault(fault) => {
                 self.faults += 1;
@@ -69,6 +79,7 @@ impl SeenSensor {
             state,
             last: self.last.map(|(_, value)| value),
             age_ms: self.last.map(|(at_ms, _)| stamp_ms.saturating_sub(at_ms)),
+            detector: self.detector,
             fault: self.fault.map(FaultKind::name),
             readings: self.readings,
             faults: self.faults,

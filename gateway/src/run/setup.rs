@@ -146,6 +146,7 @@ pub fn mqtt_config(config: &Config, identity: &ProcessIdentity, seed: u64) -> Op
     mqtt.brokers.extend(broker.fallbacks.iter().cloned());
     mqtt.route = broker.route.clone();
     mqtt.version = broker.version;
+    mqtt.profile_topic = mqtt.profile_topic.filter(|_| broker.commands);
     let keys = broker.keys.clone();
     mqtt.access = Access::new(move || keys.read());
     Some(mqtt)

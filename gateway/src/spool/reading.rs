@@ -128,6 +128,23 @@ impl Spool {
         }
     }
 
+    /// Where to begin looking for frames with these numbers; those that are still to come will be behind it.
+    pub(crate) fn seek(&self, id: StreamId, range: SeqRange) -> Place {
+        let log = self.lanes.get(id.lane);
+        let mut segments = log.segments.iter();
+        let first = segments.find(|segment| {
+            let mut spans = segment.spans.iter();
+            spans.any(|s| s.epoch == id.epoch && s.range.intersection(&range).is_some())
+        });
+        match first {
+            Some(segment) => Place {
+                segment: segment.generation(),
+                ..Place::default()
+            },
+            None => Place::in_ram(log.queue.first_order()),
+        }
+    }
+
     /// Where a frame is by now that was at this place: its commit may have moved it out of RAM.
     pub(crate) fn where_is(&self, lane: Lane, place: Place) -> Place {
         let log = self.lanes.get(lane);

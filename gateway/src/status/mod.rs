@@ -4,15 +4,18 @@
 //!  fleet-gateway status --> unix socket (0600) --> thread --bounded channel--> pipeline
 //! ```
 //! Promises: a question never holds up a reading: the pipeline answers when it has nothing better to do,
-//! and who asks gives up after a second; only the owner of the process may ask. Never: a command.
+//! and who asks gives up after a second; only the owner of the process may ask. Orders have a socket of
+//! their own (`control`). Never: a command over the socket of questions.
 
 mod client;
+mod control;
 mod memory;
 mod render;
 mod report;
 mod socket;
 
 pub use client::{AskError, ask};
+pub use control::{ControlSocket, Order, Ordered, Orders, Outcome, order};
 pub use memory::{Memory, read as read_memory};
 pub use render::render;
 pub use report::{

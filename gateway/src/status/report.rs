@@ -101,6 +101,8 @@ pub struct SensorReport {
     pub last: Option<LastValue>,
     /// Age of the last valid value, ms.
     pub age_ms: Option<u64>,
+    /// Whether its detector judges (`ready`), is too young to (`cold`), or there is none.
+    pub detector: Option<&'static str>,
     /// The last fault, while there is no valid value after it.
     pub fault: Option<&'static str>,
     /// Readings so far.

@@ -88,7 +88,8 @@ impl Drop for StatusSocket {
     }
 }
 
-fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+/// A listening socket that nobody but its owner can open.
+pub(super) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
     let bind_error = |source| SocketError::Bind {
         path: path.to_owned(),

@@ -32,8 +32,8 @@ pub(super) enum Heard {
     Taken(u16),
     /// The broker has refused it, and why.
     Refused(u16, String),
-    /// A message for us.
-    Message(Vec<u8>),
+    /// A message for us, and its topic.
+    Message(String, Vec<u8>),
     /// The subscription stands.
     Subscribed,
     /// The subscription is refused.
@@ -178,14 +178,20 @@ fn dialled(target: &Target<'_>) -> (String, u16) {
 }
 
 impl Client {
-    pub(super) async fn subscribe(&self, topic: &str) -> Result<(), Gone> {
+    /// Acknowledgements repeat themselves; commands are sent once, and `is_kept` has the broker repeat them.
+    pub(super) async fn subscribe(&self, topic: &str, is_kept: bool) -> Result<(), Gone> {
+        use v5::mqttbytes::QoS as QoS5;
+        let (qos, qos5) = match is_kept {
+            true => (QoS::AtLeastOnce, QoS5::AtLeastOnce),
+            false => (QoS::AtMostOnce, QoS5::AtMostOnce),
+        };
         match self {
             Self::V4(client) => client
-                .subscribe(topic, QoS::AtMostOnce)
+                .subscribe(topic, qos)
                 .await
                 .map_err(|error| Gone(error.to_string())),
             Self::V5(client) => client
-                .subscribe(topic, v5::mqttbytes::QoS::AtMostOnce)
+                .subscribe(topic, qos5)
                 .await
                 .map_err(|error| Gone(error.to_string())),
         }
@@ -241,7 +247,9 @@ fn heard_v4(event: Event) -> Heard {
         Event::Outgoing(_) => Heard::Nothing,
         Event::Incoming(Packet::ConnAck(_)) => Heard::Connected(Limits::default()),
         Event::Incoming(Packet::PubAck(ack)) => Heard::Taken(ack.pkid),
-        Event::Incoming(Packet::Publish(message)) => Heard::Message(message.payload.to_vec()),
+        Event::Incoming(Packet::Publish(message)) => {
+            Heard::Message(message.topic, message.payload.to_vec())
+        }
         Event::Incoming(Packet::SubAck(answer)) => {
             if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
                 Heard::NotSubscribed
@@ -272,7 +280,10 @@ fn heard_v5(event: v5::Event) -> Heard {
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Heard::Taken(ack.pkid),
             reason => Heard::Refused(ack.pkid, format!("{reason:?}")),
         },
-        v5::Event::Incoming(Packet::Publish(message)) => Heard::Message(message.payload.to_vec()),
+        v5::Event::Incoming(Packet::Publish(message)) => {
+            let topic = String::from_utf8_lossy(&message.topic).into_owned();
+            Heard::Message(topic, message.payload.to_vec())
+        }
         v5::Event::Incoming(Packet::SubAck(answer)) => {
             let mut codes = answer.return_codes.iter();
             if codes.all(|code| matches!(code, SubscribeReasonCode::Success(_))) {

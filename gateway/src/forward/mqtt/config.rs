@@ -53,6 +53,8 @@ pub struct MqttConfig {
     pub commands_max: usize,
     /// Where acknowledgements come in.
     pub ack_topic: Topic,
+    /// Where profiles of trips come in, if they are listened for.
+    pub profile_topic: Option<Topic>,
     /// Where the last will goes.
     pub status_topic: Topic,
     /// The last will.
@@ -93,10 +95,16 @@ impl MqttConfig {
             flush_ms_max: 3_000,
             commands_max: 512,
             ack_topic: topic(prefix, &identity.device, Leaf::Ack)?,
+            profile_topic: topic(prefix, &identity.device, Leaf::Cmd("profile")),
             status_topic: topic(prefix, &identity.device, Leaf::Status)?,
             will: will(identity),
             seed,
         })
+    }
+
+    pub(super) fn is_profile_topic(&self, topic: &str) -> bool {
+        let wanted = self.profile_topic.as_ref();
+        wanted.is_some_and(|wanted| wanted.as_str() == topic)
     }
 
     /// Seconds between two pings.

@@ -1,6 +1,7 @@
 //! One life of a connection: connect, subscribe, speak and hear, end.
 //!
-//! Promises: the ack topic is subscribed before a life of the main connection is announced; no more messages
+//! Promises: the ack topic is subscribed before a life of the main connection is announced, and the topic of
+//! profiles after it; no more messages
 //! are given to the library than the broker allows unanswered; what the broker refuses is told as refused.
 //! Never: outlives its first error.
 
@@ -222,10 +223,19 @@ impl Talk {
                         self.tell(post, event).await;
                     }
                 }
-                Heard::Message(payload) => self.tell(post, LinkEvent::Received { payload }).await,
+                Heard::Message(topic, payload) => {
+                    let event = match post.config.is_profile_topic(&topic) {
+                        true => LinkEvent::Profile { payload },
+                        false => LinkEvent::Received { payload },
+                    };
+                    self.tell(post, event).await;
+                }
                 Heard::Subscribed => {
                     self.announce(post).await;
                     self.subscribed.notify_one();
+                }
+                Heard::NotSubscribed if post.announced.get() => {
+                    tracing::warn!("the broker refuses the topic of profiles; they cannot be sent");
                 }
                 Heard::NotSubscribed => {
                     return End::Broken(Failure::link("the broker refuses the ack topic"));
@@ -275,10 +285,14 @@ impl Talk {
         if self.session.connection == Connection::Main {
             let limit = Duration::from_secs(u64::from(config.connect_s_max.max(1)));
             let topic = config.ack_topic.as_str();
-            client.subscribe(topic).await.map_err(gone)?;
+            client.subscribe(topic, false).await.map_err(gone)?;
             timeout(limit, self.subscribed.notified())
                 .await
                 .map_err(|_| Failure::link("the broker does not answer the subscription"))?;
+            // Without it nothing is missing but this one service.
+            if let Some(topic) = &config.profile_topic {
+                client.subscribe(topic.as_str(), true).await.map_err(gone)?;
+            }
         }
         let mut stopped = post.stopped.clone();
         loop {

@@ -10,7 +10,7 @@ use firmware_shared::time::TimeAnchor;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::*;
-use crate::config::{Bias, GpioChip, KernelInterface, Limits, Quantity, Source as From};
+use crate::config::{Bias, DetectorSize, GpioChip, KernelInterface, Quantity, Source as From};
 use crate::sample::{Device, Output, SensorState};
 
 struct Scene {
@@ -49,7 +49,8 @@ impl Scene {
             period_ms,
             calibration: Celsius128(0),
             calibration_until: None,
-            limits: Limits::NONE,
+            detector: DetectorSize::Off,
+            limits: Vec::new(),
         };
         let source = open(&source, &sensor, &self.host, 0);
         Watched {
