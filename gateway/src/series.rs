@@ -15,13 +15,16 @@ const SET_POINT: &str = "set_point";
 const DOOR: &str = "door";
 const DEFROST: &str = "defrost";
 const AMBIENT: &str = "ambient";
-const COLUMNS: [&str; 6] = [TIMESTAMP, VALUE, SET_POINT, DOOR, DEFROST, AMBIENT];
+/// Only where several series share a file.
+const SENSOR: &str = "sensor";
+const COLUMNS: [&str; 7] = [TIMESTAMP, VALUE, SET_POINT, DOOR, DEFROST, AMBIENT, SENSOR];
 /// Whole numbers from here on are milliseconds: as seconds they would be beyond the year 5100.
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
 const TIME_ALLOWED: &str =
     "a date and a time such as 2026-01-05 08:00:00, or seconds since 1970; not before 1970";
 const NUMBER_ALLOWED: &str = "a finite number, or NaN or nothing for a reading without a value";
+const SENSOR_ALLOWED: &str = "the name of a sensor";
 const STATE_ALLOWED: &str = "1 or 0, true or false, open or closed, on or off, or nothing";
 
 /// Why a series cannot be read on.
@@ -77,6 +80,8 @@ pub struct Row {
     pub now_ms: u64,
     /// The reading.
     pub input: Input,
+    /// Whose it is, where the file says so.
+    pub sensor: Option<String>,
 }
 
 /// A series that is being read.
@@ -94,15 +99,34 @@ impl<R: Read> Series<R> {
     /// # Errors
     /// A header without `timestamp` and `value`, or with a column that is not known or there twice.
     pub fn open(input: R) -> Result<Self, SeriesError> {
+        Self::open_as(input, false)
+    }
+
+    /// Reads the header of a file that may name a sensor in each row.
+    ///
+    /// # Errors
+    /// As [`Series::open`].
+    pub fn open_many(input: R) -> Result<Self, SeriesError> {
+        Self::open_as(input, true)
+    }
+
+    fn open_as(input: R, may_name_sensors: bool) -> Result<Self, SeriesError> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
             .from_reader(input);
         let header = reader.headers().map_err(SeriesError::from)?.clone();
         Ok(Self {
             reader,
-            places: places(&header)?,
+            places: places(&header, may_name_sensors)?,
             record: csv::StringRecord::new(),
         })
+    }
+
+    /// Whether each row says whose it is.
+    #[must_use]
+    pub fn names_sensors(&self) -> bool {
+        let [.., sensor] = self.places;
+        sensor.is_some()
     }
 
     /// The next row; `None` at the end.
@@ -126,6 +150,10 @@ impl<R: Read> Series<R> {
             },
             |value| Input::with_channels(value, channels),
         );
+        let sensor = self.text(SENSOR);
+        if self.names_sensors() && sensor.is_empty() {
+            return Err(self.refused(SENSOR, SENSOR_ALLOWED));
+        }
         let timestamp = self.text(TIMESTAMP);
         Ok(Some(Row {
             line: self.line(),
@@ -133,6 +161,7 @@ impl<R: Read> Series<R> {
             timestamp: timestamp.to_owned(),
             value: self.text(VALUE).to_owned(),
             input,
+            sensor: self.names_sensors().then(|| sensor.to_owned()),
         }))
     }
 
@@ -194,7 +223,10 @@ impl From<csv::Error> for SeriesError {
     }
 }
 
-fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], SeriesError> {
+fn places(
+    header: &csv::StringRecord,
+    may_name_sensors: bool,
+) -> Result<[Option<usize>; COLUMNS.len()], SeriesError> {
     let refused = |why: String| SeriesError::Header {
         found: header.iter().collect::<Vec<_>>().join(","),
         why,
@@ -203,7 +235,8 @@ fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], 
     for (place, name) in header.iter().enumerate() {
         let known = COLUMNS
             .iter()
-            .position(|known| name.eq_ignore_ascii_case(known));
+            .position(|known| name.eq_ignore_ascii_case(known))
+            .filter(|known| may_name_sensors || COLUMNS.get(*known) != Some(&SENSOR));
         let slot = known.and_then(|known| places.get_mut(known));
         match slot {
             None => return Err(refused(format!("column {name:?} is not known"))),

@@ -4,14 +4,11 @@
 //! times of the file; the whole file is never in memory. Never: silence judged (a file says nothing about
 //! when the gateway was off), a file that is written.
 
-mod table;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Read, Write};
 
 use firmware_shared::alert::{Alert, AlertState, Severity};
-use firmware_shared::detect::Channels;
 use firmware_shared::id::Epoch;
 use firmware_shared::reading::{Fault, FaultKind, Reading, Scalar, Score, Value};
 use firmware_shared::time::{ClockSource, TimeAnchor};
@@ -22,8 +19,7 @@ use crate::alert::AlertDesk;
 use crate::clock::Now;
 use crate::config::{Config, Quantity, SensorConfig, TripProfile};
 use crate::score::Scorer;
-pub use table::TableError;
-use table::{Row, Table};
+use crate::series::{Row, Series, SeriesError};
 
 const DAY_MS: f64 = 86_400_000.0;
 /// Beyond it no thermometer and no other part measures anything.
@@ -45,7 +41,7 @@ pub struct Backtest<'a> {
 pub enum BacktestError {
     /// The file is not what it should be.
     #[error("{0}")]
-    Table(#[from] TableError),
+    Series(#[from] SeriesError),
     /// A name that the configuration does not know, or none where one is needed.
     #[error("{0}")]
     Sensor(String),
@@ -95,10 +91,10 @@ impl Backtest<'_> {
     /// [`BacktestError`].
     pub fn run(
         &self,
-        file: impl BufRead,
+        file: impl Read,
         mut told: impl FnMut(&Alert) -> io::Result<()>,
     ) -> Result<Summary, BacktestError> {
-        let mut table = Table::open(file)?;
+        let mut table = Series::open_many(file)?;
         let default = match table.names_sensors() {
             true => None,
             false => Some(self.default_sensor()?),
@@ -134,7 +130,7 @@ impl Backtest<'_> {
         }
     }
 
-    fn sensor_of(&self, name: &str, line: usize) -> Result<&SensorConfig, BacktestError> {
+    fn sensor_of(&self, name: &str, line: u64) -> Result<&SensorConfig, BacktestError> {
         let mut sensors = self.config.sensors();
         let found = sensors.find(|sensor| sensor.name == name && is_judged(sensor));
         found.ok_or_else(|| self.unknown(&format!("line {line}: sensor = {name:?}")))
@@ -210,14 +206,14 @@ impl Stage {
     }
 
     fn judge(&mut self, sensor: &SensorConfig, row: &Row) {
-        let at_ms = row.at_ms;
+        let at_ms = row.now_ms;
         if at_ms < self.last_ms {
             self.summary.out_of_order += 1;
             return;
         }
         self.first_ms.get_or_insert(at_ms);
         self.last_ms = at_ms;
-        let value = value(sensor, row.value);
+        let value = value(sensor, row.input.value.ok());
         self.summary.readings += 1;
         self.summary.invalid += u64::from(matches!(value, Value::Fault(_)));
         let reading = Reading {
@@ -226,7 +222,7 @@ impl Stage {
             score: Score::ORDINARY,
             value,
         };
-        let verdict = self.scorer.step_around(&reading, &row.channels);
+        let verdict = self.scorer.step_around(&reading, &row.input.channels);
         let now = Now {
             real_ms: at_ms,
             stamp_ms: at_ms,
@@ -370,21 +366,6 @@ impl Summary {
             a_day.diagnostic,
             self.open.len()
         )
-    }
-}
-
-/// What is known beside a value, by the columns of the file.
-fn channels(
-    set_point: Option<f64>,
-    door: Option<bool>,
-    defrost: Option<bool>,
-    ambient: Option<f64>,
-) -> Channels {
-    Channels {
-        set_point,
-        door,
-        defrost,
-        ambient,
     }
 }
 

@@ -119,10 +119,8 @@ fn rows_name_their_sensors_and_carry_what_else_is_known() {
 #[test]
 fn what_is_wrong_is_named_with_line_and_value() {
     let table = [
-        ("", "the column \"\""),
-        ("time,value\n", "the column \"time\""),
-        ("timestamp,value,value\n", "the column \"value\""),
-        ("timestamp\n", "the header \"timestamp\""),
+        ("", "\"timestamp\" is missing"),
+        ("time,value\n", "\"time\" is not known"),
         (
             "timestamp,value\nyesterday,4\n",
             "line 2: timestamp = \"yesterday\"",
@@ -130,10 +128,6 @@ fn what_is_wrong_is_named_with_line_and_value() {
         (
             "timestamp,value\n1,4\n\n2,warm\n",
             "line 4: value = \"warm\"",
-        ),
-        (
-            "timestamp,value,door\n1,4,ajar\n",
-            "line 2: door = \"ajar\"",
         ),
         (
             "timestamp,value,sensor\n1,4,roof\n",
@@ -148,11 +142,4 @@ fn what_is_wrong_is_named_with_line_and_value() {
             "{error}"
         );
     }
-    let long = format!("timestamp,value\n{}", "1".repeat(10_000));
-    assert!(
-        run(&long)
-            .unwrap_err()
-            .to_string()
-            .contains("longer than 4096")
-    );
 }

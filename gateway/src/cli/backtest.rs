@@ -1,7 +1,7 @@
 //! `fleet-gateway backtest`: what a configuration would have told.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -69,9 +69,9 @@ pub(super) fn perform(args: &BacktestArgs) -> Result<(), Failure> {
     printed.map_err(|error| Failure::Running(error.into()))
 }
 
-fn open(file: &Path) -> Result<Box<dyn BufRead>, Failure> {
+fn open(file: &Path) -> Result<Box<dyn Read>, Failure> {
     if file == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
+        return Ok(Box::new(std::io::stdin()));
     }
     let opened = File::open(file).map_err(|error| {
         let file = file.display();
@@ -79,5 +79,5 @@ fn open(file: &Path) -> Result<Box<dyn BufRead>, Failure> {
             "{file}: {error}; allowed is a CSV file, or - for standard input"
         ))
     })?;
-    Ok(Box::new(BufReader::new(opened)))
+    Ok(Box::new(opened))
 }
