@@ -106,7 +106,7 @@ fn black_box_overtakes() -> anyhow::Result<()> {
     })?;
     let end = |key: &str| window[key].as_u64().unwrap_or_default();
     let (first, last) = (end("first_seq"), end("last_seq"));
-    anyhow::ensure!(last > first + 250, "{window}");
+    anyhow::ensure!(last > first + 100, "{window}");
     let inside = format!(
         "SELECT count(*) FROM readings WHERE lane = 'telemetry' AND seq BETWEEN {first} AND {last}"
     );

@@ -14,6 +14,7 @@ mod buzzer;
 mod hook;
 
 use std::collections::BTreeMap;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -44,6 +45,7 @@ pub struct Notice {
 #[derive(Debug)]
 pub struct Notifier {
     notices: Option<Sender<Notice>>,
+    thread: Option<JoinHandle<()>>,
     dropped: u64,
 }
 
@@ -59,8 +61,11 @@ impl Notifier {
     pub fn start(config: &NotifyConfig) -> Self {
         let dropped = 0;
         if *config == NotifyConfig::default() {
-            let notices = None;
-            return Self { notices, dropped };
+            return Self {
+                notices: None,
+                thread: None,
+                dropped,
+            };
         }
         let (sender, notices) = bounded(NOTICES_MAX);
         let config = config.clone();
@@ -73,7 +78,17 @@ impl Notifier {
         }
         Self {
             notices: thread.is_ok().then_some(sender),
+            thread: thread.ok(),
             dropped,
+        }
+    }
+
+    /// Tells what waits, and has the buzzer silent.
+    pub fn close(&mut self) {
+        self.notices = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there would have ended the process.
+            thread.join().ok();
         }
     }
 

@@ -289,6 +289,8 @@ impl Shell {
             .stop(now, self.intake.next_seq(), read_memory());
         self.link.hurry();
         self.told.turn(now, &mut self.pipeline);
+        self.notify();
+        self.notifier.close();
         self.models.close(now, &mut self.pipeline.scorer);
         let until_ms = now.real_ms.saturating_add(FLUSH_MS_MAX);
         loop {
