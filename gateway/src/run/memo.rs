@@ -4,6 +4,7 @@
 //! day has passed and at a clean stop, so that it costs the card next to nothing; whatever is in it, the
 //! gateway starts. Never: a clock; a time that nobody vouches for.
 
+use std::fs;
 use std::path::PathBuf;
 
 use firmware_shared::time::{ClockSource, TimeAnchor};
