@@ -77,7 +77,7 @@ enum Command {
         from: PathBuf,
     },
     /// Print alerts: as they come with --follow, or the stored ones of --db.
-    Alerts(AlertsArgs),
+    Alerts(Box<AlertsArgs>),
     /// Give a vehicle the profile of its trip: set-points, limits, load.
     Profile {
         #[command(subcommand)]
@@ -388,11 +388,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Verify(args) => check(args),
         Command::Backup { db, to } => Ok(backup::backup(&db, &to)?),
         Command::Restore { db, from } => Ok(backup::restore(&db, &from)?),
-        Command::Alerts(AlertsArgs {
-            action: Some(action),
-            ..
-        }) => at_desk(action),
-        Command::Alerts(AlertsArgs { show, .. }) => show_alerts(&show),
+        Command::Alerts(args) => match args.action {
+            Some(action) => at_desk(action),
+            None => show_alerts(&args.show),
+        },
         Command::Profile {
             command: ProfileCommand::Send(args),
         } => send_profile(args),

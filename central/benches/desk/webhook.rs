@@ -144,7 +144,7 @@ fn say(broker: u16) -> anyhow::Result<HashMap<String, (u32, Instant)>> {
     options.set_keep_alive(Duration::from_secs(30));
     let (client, mut connection) = Client::new(options, 64);
     std::thread::spawn(move || {
-        while let Some(Ok(event)) = connection.recv().ok() {
+        while let Ok(Ok(event)) = connection.recv() {
             if event == Event::Outgoing(Outgoing::Disconnect) {
                 return;
             }

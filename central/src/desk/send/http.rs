@@ -30,13 +30,15 @@ const ANSWER_LEN_MAX: usize = 64 * 1024;
 const SHOWN_LEN_MAX: usize = 200;
 
 type Connector = HttpsConnector<HttpConnector>;
+type Body = Full<Bytes>;
+type Connections = Pool<Connector, Body>;
 
 /// One HTTP server.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     config: Http,
     /// Made anew after a failure.
-    pool: Arc<Mutex<Option<Pool<Connector, Full<Bytes>>>>>,
+    pool: Arc<Mutex<Option<Connections>>>,
 }
 
 fn down(why: impl ToString) -> Outcome {
@@ -83,7 +85,7 @@ impl Client {
         url: &str,
         headers: &[(&'static str, String)],
         body: Bytes,
-    ) -> Result<(Pool<Connector, Full<Bytes>>, Request<Full<Bytes>>), String> {
+    ) -> Result<(Connections, Request<Body>), String> {
         let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
         let mut request = Request::post(uri)
             .header(CONTENT_TYPE, "application/json")
@@ -104,7 +106,7 @@ impl Client {
         Ok((self.pool()?, request))
     }
 
-    fn pool(&self) -> Result<Pool<Connector, Full<Bytes>>, String> {
+    fn pool(&self) -> Result<Connections, String> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = pool.as_ref() {
             return Ok(pool.clone());

@@ -285,7 +285,8 @@ fn readings_of_a_backlog_make_no_sensor_silent() {
 
 #[test]
 fn what_a_gateway_says_about_itself_becomes_an_alarm_and_is_called_off() {
-    let cases: [(&str, fn(&mut Status), fn(&mut Status)); 4] = [
+    type Change = fn(&mut Status);
+    let cases: [(&str, Change, Change); 4] = [
         (
             "spool_near_full",
             |s| s.spool_bytes = 810,
