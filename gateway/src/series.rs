@@ -5,7 +5,7 @@
 //! column, the text and what is allowed. Never: takes a number for a missing one, skips a row in silence,
 //! needs memory for more than one row.
 
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
 
 use firmware_shared::detect::{Channels, Input, Invalid};
 
@@ -87,7 +87,7 @@ pub struct Row {
 /// A series that is being read.
 #[derive(Debug)]
 pub struct Series<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Lines<R>>,
     /// The place of each of [`COLUMNS`].
     places: [Option<usize>; COLUMNS.len()],
     record: csv::StringRecord,
@@ -113,8 +113,11 @@ impl<R: Read> Series<R> {
     fn open_as(input: R, may_name_sensors: bool) -> Result<Self, SeriesError> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
-            .from_reader(input);
-        let header = reader.headers().map_err(SeriesError::from)?.clone();
+            .from_reader(Lines::new(input));
+        let header = reader
+            .headers()
+            .map_err(|error| SeriesError::at(1, error))?
+            .clone();
         Ok(Self {
             reader,
             places: places(&header, may_name_sensors)?,
@@ -134,7 +137,8 @@ impl<R: Read> Series<R> {
     /// # Errors
     /// A row that cannot be read.
     pub fn next_row(&mut self) -> Result<Option<Row>, SeriesError> {
-        if !self.reader.read_record(&mut self.record)? {
+        let read = self.reader.read_record(&mut self.record);
+        if !read.map_err(|error| SeriesError::at(self.line(), error))? {
             return Ok(None);
         }
         let channels = Channels {
@@ -166,7 +170,7 @@ impl<R: Read> Series<R> {
     }
 
     fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
+        self.reader.get_ref().count
     }
 
     /// The text of a column; empty where there is none.
@@ -206,20 +210,57 @@ impl<R: Read> Series<R> {
     }
 }
 
-impl From<csv::Error> for SeriesError {
-    fn from(error: csv::Error) -> Self {
+impl SeriesError {
+    fn at(line: u64, error: csv::Error) -> Self {
         match error.kind() {
             csv::ErrorKind::UnequalLengths {
-                pos,
-                expected_len,
-                len,
+                expected_len, len, ..
             } => Self::Length {
-                line: pos.as_ref().map_or(0, csv::Position::line),
+                line,
                 found: *len,
                 expected: *expected_len,
             },
             _ => Self::Read(error),
         }
+    }
+}
+
+/// Hands an input out line by line and counts the lines, so that a row knows its own although the reader of rows
+/// passes over blank ones.
+#[derive(Debug)]
+struct Lines<R> {
+    input: BufReader<R>,
+    /// Lines that were begun.
+    count: u64,
+    /// The last line that was begun is over.
+    over: bool,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input: BufReader::new(input),
+            count: 0,
+            over: true,
+        }
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let available = self.input.fill_buf()?;
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let len = end.map_or(available.len(), |end| end + 1).min(out.len());
+        let (Some(part), Some(place)) = (available.get(..len), out.get_mut(..len)) else {
+            return Ok(0);
+        };
+        place.copy_from_slice(part);
+        self.count += u64::from(self.over && len > 0);
+        if let Some(last) = part.last() {
+            self.over = *last == b'\n';
+        }
+        self.input.consume(len);
+        Ok(len)
     }
 }
 
@@ -330,6 +371,15 @@ mod tests {
             let row = &rows(&format!("timestamp,value\n1767571200,{none}\n")).unwrap()[0];
             assert_eq!(row.input.value, Err(Invalid::NoReading), "{none:?}");
             assert_eq!(row.value, none);
+        }
+    }
+
+    #[test]
+    fn a_row_knows_its_line_behind_blank_ones_whatever_ends_a_line() {
+        for end in ["\n", "\r\n"] {
+            let text = ["timestamp,value", "", "1,4", "", "", "2,warm"].join(end);
+            let error = rows(&text).unwrap_err().to_string();
+            assert!(error.starts_with("line 6: value"), "{end:?}: {error}");
         }
     }
 
