@@ -44,6 +44,8 @@ fn story_holds() -> anyhow::Result<()> {
         number("wire_bytes_per_reading")? < number("json_bytes_per_reading")?,
         "{report:#}"
     );
-    anyhow::ensure!(number("gateway_rss_mb")? < 16.0, "{report:#}");
+    // The promise is that of a release, which `cargo demo` is; a program that is not optimised has far more code.
+    let rss_mb_max = if cfg!(debug_assertions) { 20.0 } else { 16.0 };
+    anyhow::ensure!(number("gateway_rss_mb")? < rss_mb_max, "{report:#}");
     Ok(())
 }
