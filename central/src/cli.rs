@@ -16,10 +16,12 @@ use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 
 use crate::alerts::{self, Selection, Target};
 use crate::config::{self, ConfigError, External, Place, Postgres};
-use crate::{backup, desk, profile, run, verify};
+use crate::{backup, desk, http, profile, run, verify};
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_USAGE: u8 = 2;
+/// Shorter ones are guessed.
+const PASSWORD_CHARS_MIN: usize = 10;
 
 const HELP: &str = "\
 Examples:
@@ -34,6 +36,7 @@ Examples:
   fleet-central alerts list --config fleet-central.toml --open
   fleet-central alerts ack ID --config fleet-central.toml
   fleet-central profile send --config fleet-central.toml --device truck-001 trip.toml
+  echo 'a long password' | fleet-central user anna --role operator >> users.toml
 
 Exit codes:
   0  success
@@ -76,6 +79,19 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },
+    /// Print an entry of a users file for the page; the password is the first line of stdin.
+    User {
+        /// The name.
+        name: String,
+        /// What the user may do: look, acknowledge, everything.
+        #[arg(long, value_enum, default_value = "viewer")]
+        role: RoleArg,
+        /// For a user whom a proxy has asked: without a password.
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Print the OpenAPI document of the page's API.
+    OpenApi,
     /// Print alerts: as they come with --follow, or the stored ones of --db.
     Alerts(Box<AlertsArgs>),
     /// Give a vehicle the profile of its trip: set-points, limits, load.
@@ -301,6 +317,13 @@ enum SeverityArg {
     Critical,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleArg {
+    Viewer,
+    Operator,
+    Admin,
+}
+
 fn prefix(text: &str) -> Result<String, String> {
     match is_valid_prefix(text) {
         true => Ok(text.to_owned()),
@@ -395,6 +418,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Profile {
             command: ProfileCommand::Send(args),
         } => send_profile(args),
+        Command::User {
+            name,
+            role,
+            no_password,
+        } => user(&name, role, no_password),
+        Command::OpenApi => {
+            let document = http::document();
+            answer(&(serde_json::to_string_pretty(&document).map_err(anyhow::Error::from)? + "\n"))
+        }
     }
 }
 
@@ -488,6 +520,35 @@ fn at_desk(action: DeskAction) -> Result<(), Failure> {
             Ok(alerts::list_desk(&path, &filter, args.json, &mut out)?)
         }
     }
+}
+
+fn user(name: &str, role: RoleArg, no_password: bool) -> Result<(), Failure> {
+    if !http::is_user_name(name) {
+        let allowed = "1 to 64 of a-z, A-Z, 0-9 and . _ - @ +";
+        return Err(Failure::Usage(format!(
+            "{name:?} is not possible; allowed are {allowed}"
+        )));
+    }
+    let role = match role {
+        RoleArg::Viewer => "viewer",
+        RoleArg::Operator => "operator",
+        RoleArg::Admin => "admin",
+    };
+    let mut text = format!("[[user]]\nname = \"{name}\"\nrole = \"{role}\"\n");
+    if !no_password {
+        let mut line = String::new();
+        std::io::stdin()
+            .read_line(&mut line)
+            .map_err(anyhow::Error::from)?;
+        let password = line.trim_end_matches(['\r', '\n']);
+        if password.chars().count() < PASSWORD_CHARS_MIN {
+            let sentence = format!("the password has fewer than {PASSWORD_CHARS_MIN} characters");
+            return Err(Failure::Usage(sentence));
+        }
+        let hash = http::hash(password).map_err(anyhow::Error::msg)?;
+        text.push_str(&format!("password_hash = \"{hash}\"\n"));
+    }
+    answer(&text)
 }
 
 fn show_alerts(args: &ShowArgs) -> Result<(), Failure> {

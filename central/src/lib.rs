@@ -11,10 +11,10 @@
 //!
 //! Reading order: `ingest` (what a publish means), `sqlite` (where it goes), `committer` and `writer` (how
 //! a group becomes a commit), `mqtt`, `link` and `broker` (how publishes come), `run` (threads), `verify`,
-//! `alerts`, `config`, `cli`.
+//! `alerts`, `query` (what people ask), `http` (the page and its API), `config`, `cli`.
 //!
-//! Only `mqtt.rs` names rumqttc, only `broker.rs` rumqttd, only `sqlite/`, `verify/` and `alerts/stored.rs`
-//! rusqlite, only `clock.rs` reads a clock.
+//! Only `mqtt.rs` names rumqttc, only `broker.rs` rumqttd, only `sqlite/`, `verify/`, `query/sqlite.rs` and
+//! `alerts/stored.rs` rusqlite, only `clock.rs` reads a clock.
 
 mod alerts;
 mod backoff;
@@ -27,11 +27,13 @@ mod committer;
 mod config;
 mod desk;
 mod glob;
+mod http;
 mod ingest;
 mod link;
 mod mqtt;
 mod postgres;
 mod profile;
+mod query;
 mod run;
 mod sqlite;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::committer::{Committer, Place as Position};
 use crate::config::{self, Broker, Buckets, Config, External, Place};
 use crate::desk::{self, Feed, Tapped};
+use crate::http::Http;
 use crate::ingest::{CoreConfig, Sink, SinkError};
 use crate::link::{self, Channels as LinkChannels};
 use crate::mqtt::{LinkConfig, SELF, SelfTest};
@@ -52,6 +53,8 @@ pub(crate) enum End {
     Desk,
     /// The broker does not deliver to us.
     SelfTest,
+    /// Nobody serves the page any more.
+    Http,
 }
 
 /// What devices publish on.
@@ -76,19 +79,43 @@ pub(crate) fn filters(prefix: &str, buckets: Buckets) -> Vec<String> {
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let (ends, end) = bounded(8);
     watch_signals(ends.clone()).context("cannot watch signals")?;
-    let station = Station::start(config, ends)?;
+    let station = Station::start(config, ends.clone())?;
+    let http = config
+        .http
+        .as_ref()
+        .map(|http| {
+            let desk = station.desk.desk.clone();
+            Http::start(http, &config.database.place, desk, move || {
+                report(&ends, End::Http);
+            })
+        })
+        .transpose();
+    let http = match http {
+        Ok(http) => http,
+        Err(error) => {
+            station.stop(&end);
+            return Err(error.context("cannot serve the page"));
+        }
+    };
     tracing::info!(
         database = %config.database.place,
         broker = format!("{}:{}", station.reach.host, station.reach.port),
         "fleet-central runs"
     );
+    if let Some(http) = &http {
+        tracing::info!("the page is at {}", http.url);
+    }
     let why = end.recv().unwrap_or(End::Link);
     tracing::info!(?why, "fleet-central stops");
+    if let Some(http) = http {
+        http.stop();
+    }
     station.stop(&end);
     match why {
         End::Signal => Ok(()),
         End::Broker => anyhow::bail!("the embedded broker has ended"),
         End::Writer => anyhow::bail!("the writer has ended"),
+        End::Http => anyhow::bail!("the server of the page has ended"),
         End::Link => anyhow::bail!("the link to the broker has ended"),
         End::Desk => anyhow::bail!("the desk has ended"),
         End::SelfTest => anyhow::bail!(

@@ -42,6 +42,7 @@ fn config(folder: &Path, broker: Broker) -> Config {
         desk: crate::config::Desk::with_path(folder.join("desk.sqlite")),
         groups: Vec::new(),
         routes: Vec::new(),
+        http: None,
     }
 }
 

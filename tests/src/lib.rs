@@ -7,6 +7,7 @@
 
 pub mod bottleneck;
 pub mod broker;
+pub mod browser;
 pub mod database;
 pub mod dice;
 pub mod fleet;
@@ -17,3 +18,4 @@ pub mod receiver;
 pub mod store;
 pub mod truth;
 pub mod wait;
+pub mod web;

@@ -11,6 +11,43 @@
     reason = "a bench stops at the first surprise, and reads the clock"
 )]
 
+#[path = "../../../tests/src/browser.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the kit of the tests, of which a part is enough"
+)]
+mod browser;
+mod fleet;
+#[path = "../../../tests/src/link.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the kit of the tests, of which a part is enough"
+)]
+mod link;
+mod page;
+#[path = "../../../tests/src/process.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the kit of the tests, of which a part is enough"
+)]
+mod process;
+#[path = "../../../tests/src/wait.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the kit of the tests, of which a part is enough"
+)]
+mod wait;
+#[path = "../../../tests/src/web.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the kit of the tests, of which a part is enough"
+)]
+mod web;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -20,7 +57,10 @@ use std::path::Path;
 type Report = BTreeMap<String, f64>;
 type Part = fn(&mut Report) -> anyhow::Result<()>;
 
-const PARTS: [(&str, Part); 1] = [("webhook", webhook::alert_to_webhook)];
+const PARTS: [(&str, Part); 2] = [
+    ("webhook", webhook::alert_to_webhook),
+    ("page", page::measure),
+];
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {

@@ -9,6 +9,7 @@ use firmware_shared::topic::{PREFIX_DEFAULT, is_valid_prefix};
 use serde::{Deserialize, Serialize};
 
 use super::desk::{DeskTable, GroupTable, desk_table, group_tables};
+use super::http::HttpTable;
 use super::route::{RouteTable, route_tables};
 use super::{Broker, Buckets, Config, Database, External, Ingest, Login, Place, Postgres, Tls};
 
@@ -53,6 +54,7 @@ struct File {
     group: Vec<GroupTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     route: Vec<RouteTable>,
+    http: Option<HttpTable>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -190,6 +192,7 @@ pub(crate) fn effective(config: &Config) -> Result<String, toml::ser::Error> {
         desk: desk_table(&config.desk),
         group: group_tables(&config.groups),
         route: route_tables(&config.routes),
+        http: config.http.as_ref().map(HttpTable::of),
     })
 }
 
@@ -239,6 +242,7 @@ impl Check<'_> {
             broker: self.broker(file.broker)?,
             prefix,
             ingest: self.ingest(&file.ingest)?,
+            http: file.http.map(|table| self.page(table)).transpose()?,
         })
     }
 

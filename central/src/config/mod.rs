@@ -5,6 +5,7 @@
 
 mod desk;
 mod file;
+mod http;
 mod route;
 mod schedule;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use desk::SeverityName;
 pub(crate) use desk::{Desk, Group};
 pub(crate) use file::{ConfigError, effective, load};
+pub(crate) use http::{Limits, Page, Proxy};
 pub(crate) use route::{Http, Route, Select, Smtp, SmtpTls, Target, Webhook};
 #[cfg(test)]
 pub(crate) use schedule::Schedule;
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) groups: Vec<Group>,
     /// Who is told of what.
     pub(crate) routes: Vec<Route>,
+    /// The page and the API, where they are wanted.
+    pub(crate) http: Option<Page>,
 }
 
 /// Where rows go.

@@ -84,6 +84,7 @@ fn config(folder: &Path) -> Config {
         desk: config::Desk::with_path(folder.join("desk.sqlite")),
         groups: Vec::new(),
         routes: Vec::new(),
+        http: None,
     }
 }
 

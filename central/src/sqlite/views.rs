@@ -16,7 +16,7 @@ const WORDS: Words = Words {
 };
 
 /// Every view and trigger with its SQL, in the order in which they can be made.
-pub(super) fn all() -> [(&'static str, String); 7] {
+pub(super) fn all() -> [(&'static str, String); 8] {
     let trigger = |name: &str, event: &str, body: &str| {
         format!("CREATE TRIGGER {name} INSTEAD OF {event} ON readings BEGIN {body} END")
     };
@@ -41,6 +41,11 @@ pub(super) fn all() -> [(&'static str, String); 7] {
         ("readings_named", named()),
         ("boots", boots(WORDS)),
         ("readings_timed", timed()),
+        // As PostgreSQL has it, where a frame's row names its stream.
+        (
+            "frames",
+            "CREATE VIEW frames AS SELECT * FROM batches".to_owned(),
+        ),
     ]
 }
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tests::fleet::{Centre, PATIENCE, Vehicle};
-use tests::link::Link;
+use tests::fleet::{Centre, CentreSetup, PATIENCE, Vehicle};
+use tests::link::{Link, free_port};
 use tests::oracle::{self, Account};
 use tests::process::Program;
 use tests::store::Store;
-use tests::wait;
+use tests::{wait, web};
 
 use crate::fleet_of::{self, LIMIT_DEG_C, RUNAWAY_AT_S, SPEED_X};
 use crate::report::Report;
@@ -31,6 +31,7 @@ struct Story {
     json: bool,
     link: Link,
     centre: Centre,
+    page_port: u16,
     vehicles: Vec<Vehicle>,
     desk: Subscriber,
     alerts: Vec<Received>,
@@ -71,7 +72,17 @@ fn program(word: &str) -> anyhow::Result<Program> {
 
 impl Story {
     fn begin(args: &Args, folder: &Path) -> anyhow::Result<Self> {
-        let mut centre = Centre::embedded(program(CENTRAL)?, &folder.join("centre"))?;
+        let page_port = free_port()?;
+        let setup = CentreSetup {
+            more: format!("[http]\nlisten = \"127.0.0.1:{page_port}\"\n"),
+            ..CentreSetup::default()
+        };
+        let mut centre = Centre::new(
+            program(CENTRAL)?,
+            &folder.join("centre"),
+            free_port()?,
+            &setup,
+        )?;
         centre.start()?;
         let link = Link::to(centre.port())?;
         let desk = Subscriber::start(&program(CENTRAL)?, centre.port())?;
@@ -91,12 +102,14 @@ impl Story {
             json: args.json,
             link,
             centre,
+            page_port,
             vehicles,
             desk,
             alerts,
             report,
             kills_ms,
         };
+        story.say(&format!("the page: {}", story.page()))?;
         story.say(
             "a centre with its broker and database, and vehicles with simulated I2C buses, start",
         )?;
@@ -296,6 +309,9 @@ impl Story {
         );
         self.check(unexcused.is_empty(), &what);
         self.check(self.report.alerts > 0, "no alert reached the fleet desk");
+        let shown = self.shown()?;
+        let all = shown == self.vehicles.len();
+        self.check(all, &format!("the page shows {shown} vehicles"));
         let report = &mut self.report;
         report.handed_out = whole.handed_out as u64;
         report.handed_out_stored_once = whole.once as u64;
@@ -314,15 +330,32 @@ impl Story {
         Ok(())
     }
 
+    fn page(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.page_port)
+    }
+
+    /// How many vehicles the page shows with a value.
+    fn shown(&self) -> anyhow::Result<usize> {
+        let list = web::get(self.page_port, "/api/v1/vehicles")?;
+        let vehicles = list.get("vehicles").and_then(serde_json::Value::as_array);
+        let has_values = |vehicle: &&serde_json::Value| {
+            let values = vehicle.get("values").and_then(serde_json::Value::as_array);
+            values.is_some_and(|values| !values.is_empty())
+        };
+        Ok(vehicles.into_iter().flatten().filter(has_values).count())
+    }
+
     fn hold(&mut self, folder: &Path) -> anyhow::Result<()> {
         for vehicle in &mut self.vehicles {
             vehicle.start()?;
         }
         self.say(&format!(
-            "the fleet keeps running in {} (broker on port {}); Ctrl-C ends it",
+            "the fleet keeps running in {} (broker on port {}); look at it: {}  Ctrl-C ends it",
             folder.display(),
-            self.centre.port()
+            self.centre.port(),
+            self.page()
         ))?;
+        open_browser(&self.page());
         loop {
             self.pass_until(self.begin.elapsed() + Duration::from_secs(1))?;
             self.centre.process()?.assert_running()?;
@@ -414,6 +447,23 @@ impl Story {
             writeln!(std::io::stdout(), "[{seconds:5.1} s] {text}")?;
         }
         Ok(())
+    }
+}
+
+/// Shows the page where there is a screen; a machine without one has the address.
+fn open_browser(url: &str) {
+    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    if has_screen && std::io::stdout().is_terminal() {
+        let quiet = std::process::Stdio::null;
+        std::process::Command::new("xdg-open")
+            .arg(url)
+            .stdin(quiet())
+            .stdout(quiet())
+            .stderr(quiet())
+            .spawn()
+            .ok();
     }
 }
 
