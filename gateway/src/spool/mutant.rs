@@ -66,6 +66,8 @@ pub(crate) enum Mutant {
     CommitShort,
     /// A recycled segment keeps its old header.
     HeaderKept,
+    /// Frames are written into a recycled segment before its new header is durable.
+    BeginningNotSynced,
     /// Acknowledged frames are written behind those that are not.
     HistoryOutOfOrder,
     /// What was lost is forgotten when the cursor is written.

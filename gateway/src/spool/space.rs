@@ -1,8 +1,9 @@
 //! Room for segments: the ring of files, quotas, eviction.
 //!
 //! Promises: a file is used again only when every frame in it is durably acknowledged or durably on record
-//! as lost; what is acknowledged goes before what is not, the oldest first; alerts never make room for
-//! others; a full disk is a small quota. Never: more files than the quotas allow.
+//! as lost, and takes frames only when its new header is durable; what is acknowledged goes before what is
+//! not, the oldest first; alerts never make room for others; a full disk is a small quota. Never: more files
+//! than the quotas allow.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -144,11 +145,24 @@ impl Spool {
         if !is_on(Mutant::HeaderKept) || !free.was_used {
             self.put(Site::Recycle, free.file, 0, &bytes)?;
         }
+        if free.was_used && !is_on(Mutant::BeginningNotSynced) {
+            self.sync_beginning(lane, free.file)?;
+        }
         let log = self.lanes.get_mut(lane);
         log.segments.push_back(Segment::new(header, self.now_ms));
         log.is_tail_open = true;
         log.synced = None;
         Ok(())
+    }
+
+    /// Ends the use of a file before: as long as its header is on the medium, the summary beside it says what
+    /// the file holds, and frames that are written over it would make that untrue.
+    fn sync_beginning(&mut self, lane: Lane, file: u32) -> io::Result<()> {
+        let synced = self.flush(Site::Recycle, file);
+        if synced.is_err() {
+            self.counts.get_mut(lane).fsync_errors += 1;
+        }
+        synced
     }
 
     fn running_note(&self) -> EpochNote {

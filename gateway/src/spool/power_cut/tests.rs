@@ -1,4 +1,5 @@
 use super::*;
+use crate::spool::mutant::{self, Mutant};
 
 /// Cuts of the test run; `SPOOL_CUTS` asks for more, `SPOOL_SEED` for another beginning.
 fn asked(name: &str, default: u64) -> u64 {
@@ -60,5 +61,27 @@ fn a_seed_plays_the_same_life_byte_for_byte() {
         play(seed, &mut first).unwrap();
         play(seed, &mut second).unwrap();
         assert_eq!(first, second);
+    }
+}
+
+/// In these lives the power went while a segment was used again, and its old header and summary stayed over
+/// frames that were written over; a restored centre then asked for them, and they were called corrupt.
+const CUT_WHILE_USED_AGAIN: [u64; 6] = [
+    700_005_234,
+    1_400_002_780,
+    1_700_002_112,
+    2_000_000_838,
+    9_400_005_809,
+    9_500_004_650,
+];
+
+#[test]
+fn what_was_released_is_not_called_corrupt_after_a_cut_while_its_segment_is_used_again() {
+    for seed in CUT_WHILE_USED_AGAIN {
+        mutant::switch(Some(Mutant::BeginningNotSynced));
+        let found = play(seed, &mut Tally::default());
+        mutant::switch(None);
+        assert!(found.is_err(), "seed {seed} plays another life by now");
+        play(seed, &mut Tally::default()).unwrap();
     }
 }

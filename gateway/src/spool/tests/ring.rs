@@ -6,6 +6,7 @@ use super::world::{
     stream,
 };
 use crate::forward::random::Random;
+use crate::spool::disk::Site;
 use crate::spool::sim::SimDisk;
 use crate::spool::{Frame, Place, Spool};
 
@@ -61,6 +62,28 @@ fn what_is_acknowledged_is_used_again_and_the_ring_does_not_grow() {
     assert_eq!(losses(&spool), []);
     disk.crash(&mut Random::new(5));
     assert_eq!(losses(&open(&disk, 2)), []);
+}
+
+#[test]
+fn a_cut_while_a_segment_is_used_again_leaves_no_claim_about_what_it_held() {
+    for seed in 0..200 {
+        let disk = SimDisk::default();
+        let mut spool = open_with(disk.clone(), 1, limits(3));
+        commit(&mut spool, 1, 0..18);
+        acknowledge(&mut spool, 1, range(0, 17));
+        append(&mut spool, 1, 18..19);
+        // The frame is written over what is acknowledged, and the power goes before its sync.
+        disk.cut_power_at(Site::Append, 1);
+        spool.commit();
+        assert_eq!(disk.died_at(), Some(Some(Site::Append)));
+        disk.crash(&mut Random::new(seed));
+        let mut spool = open_with(disk.clone(), 2, limits(3));
+        let (_, released) = rewind_to(&mut spool, 0).unwrap();
+        seqs(&mut spool);
+        assert_eq!(released, 6, "seed {seed}: what the segment held");
+        let gone = [(range(0, 5), LossReason::ReleasedBeforeRestore)];
+        assert_eq!(losses(&spool), gone, "seed {seed}");
+    }
 }
 
 #[test]
