@@ -22,6 +22,7 @@ mod driver;
 mod mishaps;
 mod needs;
 mod no_loss;
+mod page;
 mod quiet;
 mod real_input;
 mod trip;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         real_input::trials(),
         bad_input::trials(),
         quiet::trials(),
+        page::trials(),
         demo::trials(),
         desk::trials(),
     ];

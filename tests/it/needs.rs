@@ -34,6 +34,14 @@ pub(crate) fn program(
     )
 }
 
+/// A test that needs a browser.
+pub(crate) fn chromium(name: &str, test: fn() -> anyhow::Result<()>) -> Trial {
+    match tests::browser::programs() {
+        Some(_) => nothing(name, test),
+        None => skip(name, "chromium is not installed"),
+    }
+}
+
 /// A test that needs a PostgreSQL server; it gets the folder of its programs.
 pub(crate) fn postgres(name: &str, test: fn(&Path) -> anyhow::Result<()>) -> Trial {
     need(
