@@ -13,7 +13,7 @@ use crate::truth::Truth;
 use crate::wait;
 
 /// How long a process may take to do what it was asked, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A centre: ingest with its broker and database.
 #[derive(Debug)]
