@@ -106,7 +106,8 @@ impl Centre {
         wait::until_true("the centre has subscribed at its broker", PATIENCE, || {
             process.assert_running()?;
             Ok(subscriptions(&log) > before)
-        })?;
+        })
+        .map_err(|error| anyhow::anyhow!("{error:#}; its log ends:\n{}", process.log_tail()))?;
         self.process = Some(process);
         Ok(())
     }

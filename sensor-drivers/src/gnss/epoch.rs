@@ -92,9 +92,9 @@ trait Listener {
     fn time(&mut self, time: GnssTime);
 }
 
-struct Events<'a>(&'a mut dyn FnMut(GnssEvent));
+struct Events<'a, F: ?Sized>(&'a mut F);
 
-impl Listener for Events<'_> {
+impl<F: FnMut(GnssEvent) + ?Sized> Listener for Events<'_, F> {
     fn epoch(
         &mut self,
         _epoch: Option<EpochTime>,
@@ -166,7 +166,7 @@ impl EpochTracker {
         &mut self,
         frame: &Frame<'_>,
         lag_ms: Option<u32>,
-        sink: &mut dyn FnMut(GnssEvent),
+        sink: &mut (impl FnMut(GnssEvent) + ?Sized),
     ) {
         self.listen(frame, lag_ms, &mut Events(sink));
     }
@@ -255,10 +255,11 @@ impl EpochTracker {
         // it. One missing fix is reported for both.
         let said_without_time = self
             .open
+            .as_ref()
             .is_some_and(|open| open.reported && open.tod_ms.is_none());
         // An open NMEA epoch of an earlier time ended without its NAV-PVT. It is judged by the
         // NAV-PVT before, and reported first, because it is older.
-        match (self.open, pvt.utc_ms) {
+        match (&self.open, pvt.utc_ms) {
             (Some(open), Some(utc_ms)) if open.is_at(utc_ms) => self.open = None,
             (Some(open), _) if !open.reported && open.tod_ms.is_some() => self.end(sink),
             _ => {}
