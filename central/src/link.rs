@@ -21,9 +21,6 @@ use crate::mqtt::{self, LinkConfig, LinkError, Listener, Taken, Voice};
 
 const RETRY_MS_MIN: u64 = 100;
 const RETRY_MS_MAX: u64 = 2_000;
-/// So many connections that deliver nothing, and ingest refuses to run. One may be silent for a while: a busy broker
-/// still waits for the acknowledgements of a process that was killed.
-const DEAF_MAX: u32 = 2;
 /// A connection that lasted so long was a good one.
 const STABLE_MS: u64 = 30_000;
 /// The own broker is asked so often whether it still lets anybody in ...
@@ -73,7 +70,7 @@ impl Listener for Intake<'_> {
 /// Serves connections until the process stops and the writer has said everything.
 ///
 /// # Errors
-/// When the first subscriptions of this process deliver nothing. Later that is a connection like any other that
+/// When the first subscription of this process delivers nothing. Later that is a connection like any other that
 /// fails.
 pub(crate) async fn serve(
     config: &LinkConfig,
@@ -91,7 +88,6 @@ pub(crate) async fn serve(
     let work = async {
         let mut backoff = Backoff::new(RETRY_MS_MIN, RETRY_MS_MAX, jitter_seed);
         let mut is_proven = false;
-        let mut deaf_count = 0;
         for number in 1.. {
             let mut intake = Intake {
                 inbox: &inbox,
@@ -108,8 +104,7 @@ pub(crate) async fn serve(
                 return Ok(());
             };
             is_proven |= intake.subscribed_ms.is_some();
-            deaf_count += u32::from(matches!(error, LinkError::SelfTest(_)));
-            if !is_proven && deaf_count >= DEAF_MAX {
+            if !is_proven && matches!(error, LinkError::SelfTest(_)) {
                 tracing::error!(%error, "ingest refuses to run");
                 return Err(error);
             }

@@ -7,6 +7,7 @@
 //! publish, an end because publishes come fast: the broker would send all of them again.
 
 pub(crate) mod publisher;
+mod self_test;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -25,15 +26,13 @@ use crate::committer::{Delivery, Place};
 use crate::config::External;
 use crate::ingest::Answer;
 use crate::tls;
+pub(crate) use self_test::SelfTest;
+use self_test::Trial;
 
 /// The contract's 128 KiB of payload, the topic and the header.
 const PACKET_LEN_MAX: usize = 128 * 1024 + 1024;
 const KEEP_ALIVE_S: u64 = 15;
 const CONNECT_TIMEOUT_S: u64 = 5;
-/// Silence of this length while a self-test runs means that it failed.
-const SELF_TEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many keep-alives are enough for whatever the broker kept.
-const SELF_TEST_PINGS_MAX: u32 = 20;
 /// How long to wait before a publish is offered again to a caller without room.
 const ROOM_RETRY: Duration = Duration::from_millis(2);
 /// Requests on their way into the client; the client is drained all the time.
@@ -49,15 +48,6 @@ pub(crate) struct LinkConfig {
     pub(crate) filters: Vec<String>,
     /// What must come back before the subscription is believed.
     pub(crate) self_test: Option<SelfTest>,
-}
-
-/// Messages to ourselves: a broker that grants a subscription and delivers nothing is found out by them.
-#[derive(Debug, Clone)]
-pub(crate) struct SelfTest {
-    /// One topic that each filter must match.
-    pub(crate) topics: Vec<String>,
-    /// Unlike that of any other process.
-    pub(crate) payload: Vec<u8>,
 }
 
 /// Stands where a device's name stands; no device can have it.
@@ -127,7 +117,7 @@ pub(crate) async fn connection(
     // Both run side by side and neither is cancelled before the connection is over: a cancelled poll
     // may leave half a packet on the wire.
     tokio::select! {
-        end = Ear { client: &client, config, number, waiting: &waiting, index: 0, missing: Vec::new(), pings: 0, index_at_ping: 0 }
+        end = Ear { client: &client, config, number, waiting: &waiting, index: 0, trial: Trial::new(config.self_test.clone()) }
             .hear(events, listener) => end,
         end = speak(&client, number, voice, &waiting) => Err(end.into()),
     }
@@ -248,10 +238,7 @@ struct Ear<'a> {
     number: u64,
     waiting: &'a Waiting,
     index: u64,
-    /// Topics of the self-test that have not come back.
-    missing: Vec<String>,
-    pings: u32,
-    index_at_ping: u64,
+    trial: Trial,
 }
 
 impl Ear<'_> {
@@ -261,15 +248,10 @@ impl Ear<'_> {
         listener: &mut dyn Listener,
     ) -> Result<(), LinkError> {
         loop {
-            let event = match self.missing.first() {
-                None => events.poll().await,
-                // The poll is cancelled only to end the connection.
-                Some(topic) => match timeout(SELF_TEST_TIMEOUT, events.poll()).await {
-                    Ok(event) => event,
-                    Err(_) => return Err(LinkError::SelfTest(topic.clone())),
-                },
-            };
-            match event.map_err(Box::new)? {
+            match events.poll().await.map_err(Box::new)? {
+                Event::Incoming(Packet::ConnAck(ack)) => {
+                    self.trial.connected(ack.session_present);
+                }
                 Event::Incoming(Packet::SubAck(ack)) => {
                     let refused = ack
                         .return_codes
@@ -279,43 +261,18 @@ impl Ear<'_> {
                         let filter = self.config.filters.get(at).cloned();
                         return Err(LinkError::Subscription(filter.unwrap_or_default()));
                     }
-                    self.begin_self_test()?;
-                    if self.missing.is_empty() {
+                    self.trial.begin(self.client);
+                    if self.trial.is_over() {
                         listener.subscribed();
                     }
                 }
                 Event::Incoming(Packet::Publish(publish)) => {
                     self.publish(publish, listener).await?;
                 }
-                Event::Outgoing(rumqttc::Outgoing::PingReq) => self.watch_self_test()?,
+                Event::Outgoing(rumqttc::Outgoing::PingReq) => self.trial.ping(self.client)?,
                 Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Ok(()),
                 _ => {}
             }
-        }
-    }
-
-    fn begin_self_test(&mut self) -> Result<(), LinkError> {
-        if let Some(test) = &self.config.self_test {
-            for topic in &test.topics {
-                self.client
-                    .try_publish(topic, QoS::AtLeastOnce, false, test.payload.clone())?;
-            }
-            self.missing.clone_from(&test.topics);
-        }
-        Ok(())
-    }
-
-    /// Once per keep-alive: what the broker kept for us comes first and may take a while, but not for ever.
-    fn watch_self_test(&mut self) -> Result<(), LinkError> {
-        let Some(topic) = self.missing.first() else {
-            return Ok(());
-        };
-        let has_come = self.index > self.index_at_ping;
-        self.index_at_ping = self.index;
-        self.pings += 1;
-        match has_come && self.pings < SELF_TEST_PINGS_MAX {
-            true => Ok(()),
-            false => Err(LinkError::SelfTest(topic.clone())),
         }
     }
 
@@ -325,18 +282,14 @@ impl Ear<'_> {
         listener: &mut dyn Listener,
     ) -> Result<(), LinkError> {
         let wants_ack = publish.qos != QoS::AtMostOnce && self.config.is_persistent;
-        if let Some(test) = &self.config.self_test
-            && publish.topic.rsplit('/').nth(1) == Some(SELF)
-        {
+        let was_over = self.trial.is_over();
+        let is_ours = self.trial.hear(&publish);
+        if !was_over && self.trial.is_over() {
+            listener.subscribed();
+        }
+        if is_ours {
             if wants_ack {
-                self.acknowledge_probe(publish.pkid)?;
-            }
-            // One of another process, or of an earlier connection, proves nothing.
-            if publish.payload == test.payload && !self.missing.is_empty() {
-                self.missing.retain(|topic| *topic != publish.topic);
-                if self.missing.is_empty() {
-                    listener.subscribed();
-                }
+                self.acknowledge_probe(publish.pkid);
             }
             return Ok(());
         }
@@ -366,16 +319,14 @@ impl Ear<'_> {
         }
     }
 
-    /// In order: together with the publish before it, or at once when none waits.
-    fn acknowledge_probe(&self, packet_id: u16) -> Result<(), LinkError> {
+    /// In order: together with the publish before it, or at once when none waits and there is room.
+    fn acknowledge_probe(&self, packet_id: u16) {
         let mut waiting = self.waiting.borrow_mut();
-        if !waiting.is_empty() {
-            waiting.push_back((self.index, packet_id));
-            return Ok(());
-        }
         let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
         publish.pkid = packet_id;
-        Ok(self.client.try_ack(&publish)?)
+        if !waiting.is_empty() || self.client.try_ack(&publish).is_err() {
+            waiting.push_back((self.index, packet_id));
+        }
     }
 }
 
