@@ -64,7 +64,7 @@ pub(crate) fn start(
     let vitals = Arc::new(Vitals::default());
     let (attempts_in, attempts) = bounded(send::ended_max(config.routes.len()));
     let seed = clock::random_u64().context("the operating system gives no random numbers")?;
-    let senders = send::start(&config.routes, place, seed, &attempts_in)?;
+    let senders = send::start(&config.routes, place, seed, attempts_in)?;
     let channels = Channels {
         commits,
         orders,

@@ -40,6 +40,8 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(super) struct Senders {
     queues: Vec<mpsc::Sender<Attempt>>,
+    /// Without routes nobody else holds it, and a channel that is closed wakes the desk all the time.
+    _ended: Sender<Ended>,
     /// Ends with the process: what is in flight is tried again at the next start.
     _thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -57,7 +59,7 @@ pub(super) fn start(
     routes: &[Route],
     place: &Place,
     seed: u64,
-    ended: &Sender<Ended>,
+    ended: Sender<Ended>,
 ) -> std::io::Result<Senders> {
     let mut queues = Vec::new();
     let mut works = Vec::new();
@@ -69,10 +71,11 @@ pub(super) fn start(
     if works.is_empty() {
         return Ok(Senders {
             queues,
+            _ended: ended,
             _thread: None,
         });
     }
-    let (place, ended) = (place.clone(), ended.clone());
+    let (place, held) = (place.clone(), ended.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -90,7 +93,7 @@ pub(super) fn start(
                         timeout,
                         queue,
                         place.prefix.clone(),
-                        ended.clone(),
+                        held.clone(),
                     ));
                 }
                 while tasks.join_next().await.is_some() {}
@@ -98,6 +101,7 @@ pub(super) fn start(
         })?;
     Ok(Senders {
         queues,
+        _ended: ended,
         _thread: Some(thread),
     })
 }
@@ -219,5 +223,34 @@ async fn serve(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_desk_without_routes_is_not_woken_by_them() {
+        let (ended_in, ended) = crossbeam_channel::bounded(ended_max(0));
+        let place = Place {
+            reach: External {
+                host: "127.0.0.1".to_owned(),
+                port: 1,
+                login: None,
+                tls: None,
+            },
+            prefix: "fleet/v1".to_owned(),
+        };
+        let senders = start(&[], &place, 1, ended_in).unwrap();
+        assert_eq!(
+            ended.try_recv().err(),
+            Some(crossbeam_channel::TryRecvError::Empty)
+        );
+        drop(senders);
+        assert_eq!(
+            ended.try_recv().err(),
+            Some(crossbeam_channel::TryRecvError::Disconnected)
+        );
     }
 }
