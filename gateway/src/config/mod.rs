@@ -32,6 +32,7 @@ mod error;
 mod host;
 mod keys;
 mod limit;
+mod metrics;
 mod notify;
 mod part;
 mod section;
@@ -53,6 +54,7 @@ pub use error::ConfigError;
 pub use host::{BAUDS, Bias, GpioChip, HostConfig, HostSource, KernelInterface};
 pub use keys::{KeyFiles, LoginFile, TlsFiles};
 pub use limit::{LIMITS_PER_SENSOR_MAX, LimitRule, Limits, PlacedLimit, Schedule};
+pub use metrics::MetricsConfig;
 pub use notify::{BuzzerConfig, HookConfig, LocalBrokerConfig, NotifyConfig};
 pub use part::Driver;
 use section::Section;
@@ -82,6 +84,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// How the process answers questions.
     pub status: StatusConfig,
+    /// Where figures are read.
+    pub metrics: MetricsConfig,
     /// Where this machine shows its own sensors.
     pub host: HostConfig,
     /// The clocks of this machine.
@@ -197,6 +201,7 @@ impl Config {
         let seal = read_seal(&mut root)?;
         let health = read_health(&mut root)?;
         let status = read_status(&mut root)?;
+        let metrics = metrics::read(&mut root)?;
         let host = host::read_host(&mut root)?;
         let time = time::read(&mut root, &host.sysfs)?;
         let detector = detector::read(&mut root)?;
@@ -223,6 +228,7 @@ impl Config {
             seal,
             health,
             status,
+            metrics,
             host,
             time,
             detector,

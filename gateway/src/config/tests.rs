@@ -740,3 +740,29 @@ fn what_tells_people_on_the_vehicle_is_off_and_needs_a_password_beyond_this_mach
         assert!(sentence.contains("allowed"), "{sentence}");
     }
 }
+
+#[test]
+fn figures_are_read_nowhere_by_default_and_by_other_machines_only_if_somebody_wants_it() {
+    assert_eq!(parse(GOOD).unwrap().metrics.listen, None);
+    let config = parse(&and("[metrics]\nlisten = \"127.0.0.1:9464\"")).unwrap();
+    assert_eq!(
+        config.metrics.listen,
+        Some("127.0.0.1:9464".parse().unwrap())
+    );
+    let open = "[metrics]\nlisten = \"0.0.0.0:9464\"\nopen_to_network = true";
+    assert!(parse(&and(open)).is_ok());
+    for (lines, words) in [
+        (
+            "[metrics]\nlisten = \"0.0.0.0:9464\"",
+            "metrics.listen = \"0.0.0.0:9464\"",
+        ),
+        (
+            "[metrics]\nlisten = \"9464\"",
+            "allowed is an address with a port",
+        ),
+        ("[metrics]\nport = 9464", "metrics.port"),
+    ] {
+        let error = parse(&and(lines)).unwrap_err().to_string();
+        assert!(error.contains(words), "{words:?} is not in {error}");
+    }
+}

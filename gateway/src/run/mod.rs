@@ -46,7 +46,7 @@ use crate::notify::{self, Notice, is_of_broker};
 use crate::sample::SensorBoard;
 use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX};
 use crate::spool::disk::RealDisk;
-use crate::status::{ControlSocket, Orders, Questions, StatusSocket, read_memory};
+use crate::status::{self, Asker, ControlSocket, Orders, Questions, StatusSocket, read_memory};
 use crate::supervise::Notifier;
 
 /// Answers of the broker between two turns: both windows and the acknowledgements of a second, several
@@ -76,14 +76,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     tracing::info!(
         device = %identity.device, epoch = %identity.epoch, version = %identity.software, "starting"
     );
-    let socket = StatusSocket::open(&config.status.socket);
-    let (_socket, questions) = match socket {
-        Ok((socket, questions)) => (Some(socket), questions),
-        Err(error) => {
-            tracing::warn!(%error, "nobody can ask for the status");
-            (None, crossbeam_channel::never())
-        }
-    };
+    // An asker stays here: without any, the pipeline would find the end of the questions in every turn.
+    let (asker, questions) = status::questions();
+    let _socket = StatusSocket::open(&config.status.socket, asker.clone())
+        .inspect_err(|error| tracing::warn!(%error, "nobody can ask for the status"));
+    expose(config, &asker);
     let (_control, orders) = match ControlSocket::open(&config.status.control_socket) {
         Ok((socket, orders)) => (Some(socket), orders),
         Err(error) => {
@@ -136,6 +133,17 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     shell.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Lets Prometheus ask, where somebody wants it.
+fn expose(config: &Config, asker: &Asker) {
+    let Some(listen) = config.metrics.listen else {
+        return;
+    };
+    match status::serve_metrics(listen, asker.clone()) {
+        Ok(address) => tracing::info!("figures at http://{address}/metrics"),
+        Err(error) => tracing::warn!(%listen, %error, "nobody can read the figures"),
+    }
 }
 
 /// A panic is a defect. Going on without one of our threads would be a gateway that looks alive.

@@ -6,21 +6,11 @@
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// A question; the answer goes back on its own channel.
-#[derive(Debug)]
-pub struct Question {
-    /// Takes one answer.
-    pub answer: Sender<Vec<u8>>,
-}
-
-/// Where the pipeline finds questions.
-pub type Questions = Receiver<Question>;
+use super::question::{Asker, PATIENCE};
 
 /// Why nobody can ask.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +31,6 @@ pub enum SocketError {
     },
 }
 
-/// Questions are asked by people and by one monitor: four can wait.
-const QUESTIONS_MAX: usize = 4;
-/// Longest wait for the pipeline or for the client.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Clients that may wait for the one being answered.
 const BACKLOG: i32 = 4;
 const STACK_LEN: usize = 256 * 1024;
@@ -60,24 +46,20 @@ impl StatusSocket {
     ///
     /// # Errors
     /// [`SocketError`]; the gateway can do without.
-    pub fn open(path: &Path) -> Result<(Self, Questions), SocketError> {
+    pub fn open(path: &Path, asker: Asker) -> Result<Self, SocketError> {
         let bind_error = |source| SocketError::Bind {
             path: path.to_owned(),
             source,
         };
         let listener = listen(path)?;
-        let (sender, questions) = bounded(QUESTIONS_MAX);
         std::thread::Builder::new()
             .name("status".to_owned())
             .stack_size(STACK_LEN)
-            .spawn(move || serve(&listener, &sender))
+            .spawn(move || serve(&listener, &asker))
             .map_err(bind_error)?;
-        Ok((
-            Self {
-                path: path.to_owned(),
-            },
-            questions,
-        ))
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -122,23 +104,17 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from(socket))
 }
 
-fn serve(listener: &UnixListener, sender: &Sender<Question>) {
+fn serve(listener: &UnixListener, asker: &Asker) {
     for stream in listener.incoming() {
         // A client that is gone has its answer.
-        match stream.and_then(|stream| answer(stream, sender)) {
+        match stream.and_then(|stream| answer(stream, asker)) {
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, "a status client went away"),
         }
     }
 }
 
-fn answer(mut stream: UnixStream, sender: &Sender<Question>) -> io::Result<()> {
+fn answer(mut stream: UnixStream, asker: &Asker) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    let (reply, answers) = bounded(1);
-    let busy = |_| io::Error::from(io::ErrorKind::TimedOut);
-    sender
-        .try_send(Question { answer: reply })
-        .map_err(|_| io::ErrorKind::WouldBlock)?;
-    let bytes = answers.recv_timeout(PATIENCE).map_err(busy)?;
-    stream.write_all(&bytes)
+    stream.write_all(&asker.ask()?)
 }
