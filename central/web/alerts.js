@@ -49,8 +49,12 @@ export function alertList(place, { me, fixed = {}, compact = false }) {
     const facts = [words.kind(item.kind), item.sensor, item.state];
     if (item.value !== null) facts.push(words.value(item.value, item.unit));
     if (item.expected !== null) facts.push(`expected ${words.value(item.expected, item.unit)}`);
-    if (item.high !== null) facts.push(`limit ${words.value(item.high, item.unit)}`);
-    if (item.low !== null) facts.push(`limit ${words.value(item.low, item.unit)}`);
+    if (item.low !== null) facts.push(`from ${words.value(item.low, item.unit)}`);
+    if (item.high !== null) facts.push(`up to ${words.value(item.high, item.unit)}`);
+    if (item.score !== null) facts.push(`score ${Math.round(item.score * 100)} %`);
+    if (item.heads.length) facts.push(`found by ${item.heads.map((one) => words.kind(one.head)).join(", ")}`);
+    if (item.duration_ms !== null) facts.push(`lasted ${words.span(item.duration_ms)}`);
+    if (item.load_id !== null) facts.push(`load ${item.load_id}`);
     if (item.members > 1) facts.push(`${item.members} alerts with one cause`);
     if (item.cleared_ms !== null) facts.push(`ended ${words.time(item.cleared_ms)}`);
     facts.push(item.acknowledged_by ? `acknowledged by ${item.acknowledged_by} at ${words.time(item.acknowledged_ms)}` : "not acknowledged");

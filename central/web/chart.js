@@ -1,4 +1,7 @@
-// A sensor over time: smallest and largest value of each step, the usual range, gaps, late data, marks.
+// A sensor over time: smallest and largest value of each step, gaps, late data, marks.
+//
+// Two ranges: where an alert lasts, the band or limit that the vehicle sent with it; everywhere, what was usual in the
+// steps before, which the centre computes by itself. The vehicle sends its band with alerts alone.
 
 import uPlot from "./vendor/uplot-1.6.32/uPlot.esm.js";
 import { css } from "./dom.js";
@@ -34,6 +37,12 @@ function moment(ms, before) {
   return isNew ? `${at}\n${words.day(ms)}` : at;
 }
 
+// From when to when an alert lasts.
+function span(alert, series) {
+  const end = alert.cleared_ms ?? series.to_ms;
+  return [alert.raised_ms ?? end, end];
+}
+
 export class Chart {
   constructor(element) {
     this.element = element;
@@ -64,8 +73,8 @@ export class Chart {
         { label: "lowest", stroke: line, ...hidden, value: shown },
         { label: "highest", stroke: line, ...hidden, value: shown },
         { label: "mean", stroke: line, width: 1.5, points: { show: false }, value: shown },
-        { label: "usual from", stroke: text, ...hidden, value: shown },
-        { label: "usual to", stroke: text, ...hidden, value: shown },
+        { label: "usual before, from", stroke: text, ...hidden, value: shown },
+        { label: "usual before, to", stroke: text, ...hidden, value: shown },
         { label: "unusual", stroke: css("--critical"), paths: () => null, points: { show: true, size: 7, fill: css("--critical"), stroke: css("--critical") }, value: shown },
       ],
       bands: [
@@ -108,7 +117,7 @@ export class Chart {
     ctx.restore();
   }
 
-  // Alerts as lines across, their limits as lines along.
+  // Alerts as lines across; along, as far as each lasts, its band or limit.
   before(plot) {
     const { ctx } = plot;
     const { left, top, width, height } = plot.bbox;
@@ -127,14 +136,19 @@ export class Chart {
         ctx.lineTo(x, top + height);
         ctx.stroke();
       }
+      const [from, to] = span(alert, this.series).map((ms) => plot.valToPos(ms / 1000, "x", true));
+      const edges = [alert.low, alert.high].map((limit) => (limit === null ? null : plot.valToPos(limit, "y", true)));
+      if (edges[0] !== null && edges[1] !== null) {
+        ctx.fillStyle = css("--band");
+        ctx.fillRect(from, edges[1], Math.max(2, to - from), edges[0] - edges[1]);
+      }
       ctx.setLineDash([8, 6]);
-      ctx.lineWidth = 1;
-      for (const limit of [alert.low, alert.high]) {
-        if (limit === null) continue;
-        const y = plot.valToPos(limit, "y", true);
+      ctx.lineWidth = 2;
+      for (const y of edges) {
+        if (y === null) continue;
         ctx.beginPath();
-        ctx.moveTo(left, y);
-        ctx.lineTo(left + width, y);
+        ctx.moveTo(from, y);
+        ctx.lineTo(Math.max(to, from + 2), y);
         ctx.stroke();
       }
     }

@@ -8,7 +8,7 @@ import * as words from "./words.js";
 const CHUNK = 200;
 
 export function fleet(main, { me, go }) {
-  const search = h("input", { type: "search", id: "search", placeholder: "Name, version or state", "aria-label": "Search vehicles", autocomplete: "off" });
+  const search = h("input", { type: "search", id: "search", placeholder: "Name or state", "aria-label": "Search vehicles", autocomplete: "off" });
   const summary = h("p", { class: "summary", role: "status" });
   const resort = h("button", { type: "button", class: "quiet", disabled: true }, "Sort by urgency");
   const list = h("ul", { class: "vehicles", "aria-label": "Vehicles" });
@@ -48,7 +48,7 @@ export function fleet(main, { me, go }) {
   }
 
   function aged(vehicle, entry) {
-    put(entry.age, vehicle.received_ms === null ? "no data" : words.span(live.now() - vehicle.received_ms));
+    put(entry.age, vehicle.received_ms === null ? "no data" : words.age(live.now() - vehicle.received_ms));
   }
 
   function order() {

@@ -9,7 +9,7 @@ const OLD_MS = 10 * 60000;
 // Each column: title, text, and whether somebody should look.
 const COLUMNS = [
   ["Link", (v) => words.condition(v), (v) => v.link === "lost"],
-  ["Last heard", (v) => words.span(live.now() - v.seen_ms), () => false],
+  ["Last heard", (v) => words.age(live.now() - v.seen_ms), () => false],
   ["Spool", (v) => words.bytes(v.gateway.spool_bytes ?? v.desk?.status?.spool_bytes) + (v.gateway.spool_mode === 1 || v.desk?.status?.ram_mode ? " in memory" : ""), (v) => v.gateway.spool_mode === 1 || v.desk?.status?.ram_mode === true],
   ["Oldest unsent", (v) => words.span(v.desk?.status?.oldest_unacked_ms ?? v.gateway.oldest_unsent_ms), (v) => (v.desk?.status?.oldest_unacked_ms ?? v.gateway.oldest_unsent_ms ?? 0) > OLD_MS],
   ["Ack lag", (v) => words.span(v.desk?.status?.ack_latency_ms ?? v.gateway.ack_latency_ms), () => false],

@@ -43,7 +43,7 @@ export async function vehicle(main, { me, device }) {
       h("div", { class: "tools" }, sensors, ranges, h("div", { class: "choices" }, earlier, later, newest)),
       chartPlace,
       h("ul", { class: "legend", "aria-label": "How to read the chart" },
-        h("li", { class: "key range" }, "lowest to highest"), h("li", { class: "key usual" }, "usual range"),
+        h("li", { class: "key range" }, "lowest to highest"), h("li", { class: "key usual" }, "usual before, by the centre"), h("li", { class: "key band" }, "expected by the vehicle, or its limit"),
         h("li", { class: "key late" }, "came late"), h("li", { class: "key gap" }, "no data"), h("li", { class: "key unusual" }, "unusual, alert")),
       chartNote, h("div", { class: "tools" }, csv, ndjson)),
     h("section", {}, h("h2", {}, "Track"), mapPlace),
@@ -114,8 +114,8 @@ export async function vehicle(main, { me, device }) {
     const faults = series.faults.reduce((sum, one) => sum + one, 0);
     const parts = [`${words.time(series.from_ms)} to ${words.time(series.to_ms)}`];
     if (Number.isFinite(low)) parts.push(`${words.value(low, series.unit, 2)} to ${words.value(high, series.unit, 2)}`);
-    parts.push(`${series.gaps.length} gaps`, `${series.late.length} stretches came late`);
-    if (faults) parts.push(`${faults} faults`);
+    parts.push(words.count(series.gaps.length, "gap"), `${words.count(series.late.length, "stretch", "stretches")} came late`);
+    if (faults) parts.push(words.count(faults, "fault"));
     put(chartNote, parts.join(", "));
     chartPlace.setAttribute("aria-label", `${series.sensor} of ${device}: ${parts.join(", ")}`);
     chartPlace.dataset.buckets = String(series.first_ms.length);
@@ -128,7 +128,7 @@ export async function vehicle(main, { me, device }) {
     if (!now) return;
     mark(state, "state", words.state(now));
     put(state, words.rank(words.state(now)) ? `${words.state(now)} alert` : words.condition(now));
-    const age = now.received_ms === null ? "no data yet" : `last data ${words.span(live.now() - now.received_ms)} ago`;
+    const age = now.received_ms === null ? "no data yet" : `last data ${words.age(live.now() - now.received_ms)} ago`;
     const values = now.values.map((one) => `${one.sensor} ${one.fault ? words.kind(one.fault) : words.value(one.value, one.unit)}`);
     put(facts, [words.condition(now), age, `version ${now.software || "unknown"}`, ...values].join(" · "));
     map.place(now);

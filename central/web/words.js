@@ -24,6 +24,15 @@ export function span(ms) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
+// How long ago something was; below a second nobody reads what changes at each look.
+export function age(ms) {
+  return ms === null || ms === undefined ? "–" : span(Math.max(0, Math.floor(ms / 1000)) * 1000);
+}
+
+export function count(number, one, many = `${one}s`) {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
 export function bytes(number) {
   if (number === null || number === undefined) return "–";
   for (const [size, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {

@@ -3,7 +3,7 @@
 //! Promises: one item per alert id, whatever is repeated; keys of its JSON are only added. Never: an item without
 //! a device or a members' list that says what it is about.
 
-use firmware_shared::alert::{AlertState, Severity};
+use firmware_shared::alert::{Alert, AlertState, HeadShare, Severity};
 use serde::{Deserialize, Serialize};
 
 /// One alert, or many of one kind with a common cause.
@@ -52,6 +52,8 @@ pub(crate) struct AlertItem {
     pub(crate) seq: u64,
     /// The reading numbers around it.
     pub(crate) window: Option<(u64, u64)>,
+    #[serde(flatten)]
+    pub(crate) finding: Finding,
     /// It was told, neither muted nor as a part of another item.
     #[serde(default)]
     pub(crate) announced: bool,
@@ -64,6 +66,34 @@ pub(crate) struct AlertItem {
     /// How often it was escalated.
     #[serde(default)]
     pub(crate) escalations: u32,
+}
+
+/// What the vehicle adds to its last transition; nothing of it for the centre's own alerts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Finding {
+    /// How unusual the detector found it, 0 to 1; `null` where no detector judged.
+    pub(crate) score: Option<f64>,
+    /// For how long it had lasted, ms.
+    pub(crate) duration_ms: Option<u64>,
+    /// The parts of the detector that contributed most, and their shares.
+    pub(crate) heads: Vec<HeadShare>,
+    /// The load of the trip.
+    pub(crate) load_id: Option<String>,
+    /// The version of the trip's profile.
+    pub(crate) profile_version: Option<u64>,
+}
+
+impl From<&Alert> for Finding {
+    fn from(alert: &Alert) -> Self {
+        Self {
+            score: alert.score,
+            duration_ms: alert.duration_ms,
+            heads: alert.heads.iter().cloned().collect(),
+            load_id: alert.load_id.as_ref().map(ToString::to_string),
+            profile_version: alert.profile_version,
+        }
+    }
 }
 
 impl AlertItem {

@@ -170,7 +170,7 @@ pub(super) async fn list(
 }
 
 const HEAD: &str = "id,device,severity,kind,sensor,state,raised,cleared,received,value,unit,expected,low,high,late,\
-                    acknowledged_by,acknowledged,members,text\r\n";
+                    acknowledged_by,acknowledged,members,score,heads,load_id,text\r\n";
 
 /// Alerts as CSV, the latest first; the same filter as the list, without pages.
 #[utoipa::path(get, path = "/api/v1/alerts/export", tag = "alerts", operation_id = "alerts_export",
@@ -239,7 +239,7 @@ fn csv(items: &[AlertItem]) -> Bytes {
         // A string takes everything.
         writeln!(
             out,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r",
             quoted(&item.id),
             quoted(&item.device),
             item.severity.name(),
@@ -258,11 +258,23 @@ fn csv(items: &[AlertItem]) -> Bytes {
             quoted(item.acknowledged_by.as_deref().unwrap_or_default()),
             utc(item.acknowledged_ms),
             item.members,
+            number(item.finding.score),
+            quoted(&heads(item)),
+            quoted(item.finding.load_id.as_deref().unwrap_or_default()),
             quoted(&item.text),
         )
         .ok();
     }
     out.into()
+}
+
+/// The parts of the detector that contributed most, the first one most of all.
+fn heads(item: &AlertItem) -> String {
+    let heads = item.finding.heads.iter();
+    heads
+        .map(|one| one.head.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// One alert.

@@ -71,7 +71,8 @@ pub(crate) struct Series {
     pub(crate) faults: Vec<i64>,
     /// The most unusual score, 0 to 1000.
     pub(crate) score: Vec<i64>,
-    /// The usual range: median and median deviation of the buckets before; `null` while there are too few.
+    /// What was usual before, by the centre: median and median deviation of the buckets before; `null` while there are
+    /// too few. It is not the band of the vehicle's detector, which comes with alerts alone (`low`, `high`).
     pub(crate) usual_low: Vec<Option<f64>>,
     pub(crate) usual_high: Vec<Option<f64>>,
     /// Stretches without a reading.

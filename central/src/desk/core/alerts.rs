@@ -16,7 +16,7 @@ use firmware_shared::alert::{Alert, AlertState, Severity};
 
 use super::flood::Verdict;
 use super::{Core, Fed, Now, Shelf};
-use crate::desk::item::AlertItem;
+use crate::desk::item::{AlertItem, Finding};
 use crate::desk::store::StoreError;
 
 /// Alerts of an earlier process of a gateway that the next one has not repeated are over after so long.
@@ -543,6 +543,7 @@ impl Core {
             epoch: None,
             seq: 0,
             window: None,
+            finding: Finding::default(),
             announced: false,
             told: Vec::new(),
             told_severity: None,
@@ -585,6 +586,7 @@ impl Core {
             epoch: Some(alert.epoch.to_string()),
             seq: alert.seq,
             window: None,
+            finding: Finding::default(),
             announced: false,
             told: Vec::new(),
             told_severity: None,
@@ -725,6 +727,7 @@ fn say(item: &mut AlertItem, alert: &Alert) {
     item.window = alert
         .window
         .map(|window| (window.first_seq, window.last_seq));
+    item.finding = Finding::from(alert);
 }
 
 /// One more alert for which this item stands.

@@ -188,6 +188,9 @@ fn text(notification: &Notification) -> String {
             lines.push(format!("{:<9} {bound} {}", format!("{name}:"), item.unit));
         }
     }
+    if let Some(load_id) = &item.finding.load_id {
+        lines.push(format!("Load:     {}", line(load_id)));
+    }
     lines.push(format!("Began:    {}", utc(item.raised_ms)));
     if !item.is_open() {
         lines.push(format!("Ended:    {}", utc(item.cleared_ms)));
