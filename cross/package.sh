@@ -76,6 +76,8 @@ put_parts() {
         for file in "$repo"/central/brokers/*; do
             [ ! -f "$file" ] || put "$(stat -c %a "$file")" "$file" "$root/usr/share/$program/brokers/${file##*/}"
         done
+        for file in "$repo"/central/ops/*; do put 644 "$file" "$root/usr/share/$program/ops/${file##*/}"; done
+        put 644 "$repo/RUNBOOK.md" "$root/usr/share/doc/$program/RUNBOOK.md"
     fi
 }
 

@@ -22,6 +22,7 @@ mod driver;
 mod mishaps;
 mod needs;
 mod no_loss;
+mod ops;
 mod page;
 mod quiet;
 mod real_input;
@@ -30,13 +31,7 @@ mod world;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
-
-/// The page in a browser: shown as ignored until it has been seen to pass; `.ci/nightly page` plays it.
-fn page_trials() -> Vec<Trial> {
-    let trials = page::trials().into_iter();
-    trials.map(|trial| trial.with_ignored_flag(true)).collect()
-}
+use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let trials = [
@@ -52,9 +47,10 @@ fn main() -> ExitCode {
         real_input::trials(),
         bad_input::trials(),
         quiet::trials(),
-        page_trials(),
+        page::trials(),
         demo::trials(),
         desk::trials(),
+        ops::trials(),
     ];
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()

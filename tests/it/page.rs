@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tests::browser::{Browser, Screen};
 use tests::dice::Dice;
-use tests::fleet::{CentreSetup, PATIENCE, Setup};
+use tests::fleet::{CentreSetup, PATIENCE, Setup, thermometer};
 use tests::link::{Link, free_port};
 use tests::{wait, web};
 
@@ -55,10 +55,12 @@ fn with_page(peers: &Peers, setups: &[Setup], more: &str) -> anyhow::Result<(Wor
     Ok((world, port))
 }
 
-/// A vehicle whose load becomes too warm a second after its start.
+/// A vehicle whose load becomes too warm a second after its start, and stays so while a browser takes its time.
 fn warm(number: usize) -> Setup {
     let mut setup = world::setup(number);
-    setup.sensors[0] = world::runaway("load", 0x48, 20);
+    let door = "[[chip.event]]\nkind = \"door\"\nat_s = 20\nfor_s = 36000\nrise_deg_c = 9.0\n";
+    let limit = "limit_high_deg_c = 8.0\nseverity = \"critical\"\n";
+    setup.sensors[0] = thermometer("load", 0x48, door, limit);
     setup
 }
 

@@ -42,7 +42,7 @@ pub fn connect(port: u16) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends these bytes and hears everything until the server closes.
+/// Sends these bytes and hears everything until the server closes or has said as much as it announced.
 ///
 /// # Errors
 /// When nobody listens.
@@ -50,8 +50,7 @@ pub fn exchange(port: u16, bytes: &[u8]) -> anyhow::Result<Answer> {
     let mut stream = connect(port)?;
     // A server that has heard enough closes before it has read everything.
     stream.write_all(bytes).ok();
-    let mut heard = Vec::new();
-    stream.read_to_end(&mut heard).ok();
+    let heard = hear(&mut stream);
     let text = String::from_utf8_lossy(&heard);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -67,6 +66,33 @@ pub fn exchange(port: u16, bytes: &[u8]) -> anyhow::Result<Answer> {
             body.to_owned()
         },
     })
+}
+
+/// Some servers keep a connection open although they were asked to close it.
+fn hear(stream: &mut TcpStream) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let mut piece = vec![0; 64 * 1024];
+    while !is_whole(&heard) {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => heard.extend_from_slice(piece.get(..count).unwrap_or_default()),
+        }
+    }
+    heard
+}
+
+/// Whether everything is there that the head announces.
+fn is_whole(heard: &[u8]) -> bool {
+    let Some(end) = heard.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    let (head, body) = heard.split_at(end + 4);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let mut lengths = head
+        .lines()
+        .filter_map(|line| line.strip_prefix("content-length:"));
+    let length = lengths.find_map(|length| length.trim().parse::<usize>().ok());
+    length.is_some_and(|length| body.len() >= length)
 }
 
 fn unchunked(body: &str) -> String {

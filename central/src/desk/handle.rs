@@ -3,6 +3,7 @@
 //! Promises: every answer is of what is committed; an order is committed before it is answered; clones share
 //! everything. Calls may wait for the disk: from async code use a blocking thread. Never: a wait without a bound.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +36,15 @@ pub(crate) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) reader: Arc<Reader>,
     pub(super) orders: Sender<Order>,
+    pub(super) file: Arc<Path>,
 }
 
 impl Desk {
+    /// Where it keeps what it knows.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// Alerts that pass the filter, the latest first.
     pub(crate) fn alerts(&self, filter: &Filter) -> Result<Vec<AlertItem>, StoreError> {
         self.reader.items(filter)

@@ -77,6 +77,7 @@ pub(crate) fn start(
         shared: Arc::clone(&worker.shared),
         reader: Arc::new(Reader::open(&config.desk.path)?),
         orders: orders_in,
+        file: config.desk.path.as_path().into(),
     };
     let thread = std::thread::Builder::new()
         .name("desk".to_owned())

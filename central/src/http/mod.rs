@@ -31,6 +31,7 @@ mod wire;
 
 #[cfg(test)]
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     board: Board,
     counts: Counts,
     tiles_url: Option<String>,
+    /// The files whose disks may fill up, and what is in them.
+    files: Vec<(&'static str, PathBuf)>,
     /// Room for event streams.
     event_places: Arc<Semaphore>,
 }
@@ -102,6 +105,7 @@ impl Http {
         };
         let shared = Arc::new(Shared {
             access: Access::new(http).map_err(anyhow::Error::msg)?,
+            files: files(place, &desk),
             desk,
             readers: Readers::start(place, http.limits.readers)?,
             board: Board::default(),
@@ -133,6 +137,15 @@ impl Http {
             tracing::error!("the page's server ended by a panic");
         }
     }
+}
+
+/// What this machine stores.
+fn files(place: &Place, desk: &Desk) -> Vec<(&'static str, PathBuf)> {
+    let mut files = vec![("desk", desk.file().to_owned())];
+    if let Place::Sqlite(path) = place {
+        files.push(("database", path.clone()));
+    }
+    files
 }
 
 fn run(runtime: Runtime, door: Door, shared: &Arc<Shared>, stopped: watch::Receiver<bool>) {

@@ -4,6 +4,7 @@
 //! names of `/metrics` are stable.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,6 +71,10 @@ pub(super) async fn metrics(
     let mut text = Text::default();
     alerts(&mut text, &shared, &owed);
     fleet(&mut text, &shared);
+    let files = shared.files.clone();
+    // A network drive that is gone answers late.
+    let disks = tokio::task::spawn_blocking(move || disks(&files)).await;
+    text.0.push_str(&disks.unwrap_or_default());
     let name = "fleet_central_count_total";
     text.head(name, "counter", "What the ingest counts, by name.");
     for (counter, value) in counters {
@@ -150,6 +155,41 @@ fn fleet(text: &mut Text, shared: &Shared) {
         "Readings that spools threw away to make room.",
     );
     text.line(name, i64::try_from(evicted).unwrap_or(i64::MAX));
+}
+
+/// Room on the disks of the centre's own files; what cannot be asked is left out.
+fn disks(files: &[(&'static str, PathBuf)]) -> String {
+    let asked: Vec<_> = files
+        .iter()
+        .filter_map(|(file, path)| {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+            Some((file, disk))
+        })
+        .collect();
+    let mut text = Text::default();
+    for (name, help, blocks) in [
+        (
+            "fleet_central_disk_free_bytes",
+            "Room on the disk of a file of the centre.",
+            (|disk| disk.f_bavail) as fn(&rustix::fs::StatVfs) -> u64,
+        ),
+        (
+            "fleet_central_disk_size_bytes",
+            "Size of the disk of a file of the centre.",
+            |disk| disk.f_blocks,
+        ),
+    ] {
+        text.head(name, "gauge", help);
+        for (file, disk) in &asked {
+            let bytes = blocks(disk).saturating_mul(disk.f_frsize);
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            text.line(&format!("{name}{{file=\"{file}\"}}"), bytes);
+        }
+    }
+    text.0
 }
 
 fn requests(text: &mut Text, counts: &Counts) {

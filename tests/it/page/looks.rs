@@ -27,6 +27,14 @@ const light = ([r, g, b]) => {
   const [x, y, z] = [r, g, b].map((part) => { part /= 255; return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4; });
   return 0.2126 * x + 0.7152 * y + 0.0722 * z;
 };
+const pen = document.createElement('canvas').getContext('2d');
+for (const input of document.querySelectorAll('input[placeholder]')) {
+  const style = getComputedStyle(input);
+  pen.font = `${style.fontSize} ${style.fontFamily}`;
+  const room = input.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  const wide = pen.measureText(input.placeholder).width;
+  if (room > 0 && wide > room) found.push(`"${input.placeholder}" is cut: ${Math.ceil(wide)} px in ${Math.floor(room)}`);
+}
 const boxes = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
