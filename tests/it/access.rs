@@ -2,22 +2,20 @@
 //!
 //! The files are those of `central/brokers`, with their paths and ports put into the test's folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use firmware_shared::topic::{self, Leaf};
 use libtest_mimic::Trial;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
-};
 use rumqttc::{
     Client, Connection, Event, MqttOptions, Packet, QoS, SubscribeReasonCode, TlsConfiguration,
     Transport,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tests::authority::Authority;
 use tests::broker::{Broker, Kind};
 use tests::fleet::{Centre, CentreSetup, PATIENCE};
 use tests::link::free_port;
@@ -49,71 +47,28 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// An authority and the certificates that it issues, in a folder.
-struct Authority {
-    folder: PathBuf,
-    issuer: Issuer<'static, KeyPair>,
+fn transport(authority: &Authority, common_name: Option<&str>) -> anyhow::Result<Transport> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(
+        authority.folder().join("ca.crt"),
+    )?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let config = match common_name {
+        None => builder.with_no_client_auth(),
+        Some(name) => builder.with_client_auth_cert(
+            vec![CertificateDer::from_pem_file(
+                authority.folder().join(format!("{name}.crt")),
+            )?],
+            PrivateKeyDer::from_pem_file(authority.folder().join(format!("{name}.key")))?,
+        )?,
+    };
+    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(
+        Arc::new(config),
+    )))
 }
-
-impl Authority {
-    fn new(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name("fleet authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?;
-        std::fs::write(folder.join("ca.crt"), params.self_signed(&key)?.pem())?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            issuer: Issuer::new(params, key),
-        })
-    }
-
-    /// Writes `NAME.crt` and `NAME.key`.
-    fn issue(&self, common_name: &str) -> anyhow::Result<()> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name(common_name);
-        if common_name == "broker" {
-            params.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into())];
-        }
-        let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        let file = |end: &str| self.folder.join(format!("{common_name}.{end}"));
-        std::fs::write(file("crt"), certificate.pem())?;
-        std::fs::write(file("key"), key.serialize_pem())?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(file("key"), mode)?;
-        Ok(())
-    }
-
-    fn transport(&self, common_name: Option<&str>) -> anyhow::Result<Transport> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.folder.join("ca.crt"))?)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
-        let config = match common_name {
-            None => builder.with_no_client_auth(),
-            Some(name) => builder.with_client_auth_cert(
-                vec![CertificateDer::from_pem_file(
-                    self.folder.join(format!("{name}.crt")),
-                )?],
-                PrivateKeyDer::from_pem_file(self.folder.join(format!("{name}.key")))?,
-            )?,
-        };
-        Ok(Transport::tls_with_config(TlsConfiguration::Rustls(
-            Arc::new(config),
-        )))
-    }
-}
-
-fn name(common_name: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common_name);
-    name
-}
-
 /// The shipped file with places of this test.
 fn shipped(file: &str, places: &[(&str, String)]) -> anyhow::Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -315,7 +270,7 @@ fn open(
     let mut options = MqttOptions::new(format!("{name}-{life}"), "127.0.0.1", port);
     options.set_keep_alive(Duration::from_secs(30));
     options.set_max_packet_size(256 * 1024, 256 * 1024);
-    options.set_transport(authority.transport(Some(name))?);
+    options.set_transport(transport(authority, Some(name))?);
     Ok(Client::new(options, 16))
 }
 
@@ -399,7 +354,7 @@ fn each_its_own(peers: &Peers) -> anyhow::Result<()> {
 /// Whoever is not of the fleet is not let in, or may at least do nothing.
 fn refused(authority: &Authority, name: Option<&str>, port: u16, kind: Kind) -> anyhow::Result<()> {
     let mut options = MqttOptions::new("nobody", "127.0.0.1", port);
-    options.set_transport(authority.transport(name)?);
+    options.set_transport(transport(authority, name)?);
     let (client, mut connection) = Client::new(options, 16);
     let (topic, frames) = frames("truck-002")?;
     client.publish(&topic, QoS::AtLeastOnce, false, frames[1].clone())?;

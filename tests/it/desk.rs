@@ -1,5 +1,6 @@
 //! The fleet desk: who is told of what, by real processes and real receivers.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -10,6 +11,8 @@ use firmware_shared::alert::{Alert, AlertState, Severity};
 use firmware_shared::id::{DeviceId, Epoch};
 use firmware_shared::topic::{self, Leaf};
 use libtest_mimic::Trial;
+use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+use tests::authority::Authority;
 use tests::fleet::{Centre, CentreSetup, PATIENCE};
 use tests::link::free_port;
 use tests::process::Program;
@@ -17,11 +20,16 @@ use tests::receiver::{Mood, Receiver};
 use tests::wait;
 
 use crate::bad_input::Publisher;
-use crate::needs;
-use crate::world::central;
+use crate::needs::{self, Peers};
+use crate::world::{World, central};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = needs::each_broker("desk::an_mqtt_route_tells_each_group", mqtt_route);
+    trials.extend([
+        needs::nothing(
+            "desk::https_and_starttls_reach_whom_our_authority_vouches_for_and_nobody_else",
+            over_tls,
+        ),
         needs::nothing(
             "desk::webhook_mail_and_mqtt_are_told_with_the_same_key",
             every_route,
@@ -43,7 +51,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             "prometheus-alertmanager",
             alertmanager,
         ),
-    ]
+    ]);
+    trials
 }
 
 fn alert(device: &str, seq: u64, first: u64, state: AlertState) -> anyhow::Result<Vec<u8>> {
@@ -265,6 +274,136 @@ fn sha256(message: &[u8]) -> [u8; 32] {
     }
     let digest: Vec<u8> = state.iter().flat_map(|word| word.to_be_bytes()).collect();
     digest.try_into().unwrap()
+}
+
+fn over_tls() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let place = folder.path().join("centre");
+    let (ours, strange) = (
+        Authority::new(&folder.path().join("ours"))?,
+        Authority::new(&folder.path().join("strange"))?,
+    );
+    for authority in [&ours, &strange] {
+        authority.issue("server")?;
+    }
+    let known = Receiver::https(ours.server("server")?)?;
+    let stranger = Receiver::https(strange.server("server")?)?;
+    let mail = Receiver::smtp_starttls(ours.server("server")?)?;
+    std::fs::create_dir_all(&place)?;
+    secret(&place.join("password"), "hush\n")?;
+    secret(&place.join("token"), "let-me-in\n")?;
+    let ca = ours.folder().join("ca.crt");
+    let https = |name: &str, port: u16| {
+        format!(
+            "[[route]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"https://127.0.0.1:{port}/hook\"\n\
+             token_file = \"token\"\nca_file = {ca:?}\n"
+        )
+    };
+    let more = format!(
+        "{}{}[[route]]\nname = \"mail\"\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\n\
+         username = \"ann\"\npassword_file = \"password\"\nca_file = {ca:?}\nfrom = \"desk@example.org\"\n\
+         to = [\"ann@example.org\"]\n",
+        https("known", known.port()),
+        https("stranger", stranger.port()),
+        mail.port()
+    );
+    let centre = centre(&place, &more)?;
+    let mut publisher = Publisher::connect(centre.port())?;
+    say(&mut publisher, "truck-000", 0, 0, AlertState::Raised)?;
+    for receiver in [&known, &mail] {
+        wait_for_keys(receiver, &["truck-000-1-0/raised"])?;
+    }
+    let request = known.seen().into_iter().next().context("a request")?;
+    let token = request.headers.get("authorization");
+    anyhow::ensure!(
+        token.is_some_and(|token| token == "Bearer let-me-in"),
+        "{token:?}"
+    );
+    let mail = mail.seen().into_iter().next().context("a mail")?;
+    // The word of RFC 4616, by hand: NUL ann NUL hush in base64.
+    let login = mail.headers.get("auth");
+    anyhow::ensure!(
+        login.is_some_and(|login| login == "AUTH PLAIN AGFubgBodXNo"),
+        "{login:?}"
+    );
+    wait::until_true("the stranger was refused", PATIENCE, || {
+        let log = std::fs::read_to_string(centre.log())?;
+        Ok(log.contains("stranger"))
+    })?;
+    anyhow::ensure!(stranger.seen().is_empty(), "{:?}", stranger.seen());
+    Ok(())
+}
+
+fn mqtt_route(peers: &Peers) -> anyhow::Result<()> {
+    let more = "[[group]]\nname = \"cold\"\ndevices = [\"truck-*\"]\n\n[[group]]\nname = \"north\"\n\
+                devices = [\"truck-00*\"]\n\n[[route]]\nname = \"bus\"\nkind = \"mqtt\"\n";
+    let setup = CentreSetup {
+        more: more.to_owned(),
+        ..CentreSetup::default()
+    };
+    let world = World::over(peers, &[], "", setup)?;
+    let heard = subscribe(world.centre.port(), "fleet/v1/alerts/#")?;
+    let mut publisher = Publisher::connect(world.centre.port())?;
+    say(&mut publisher, "truck-001", 0, 0, AlertState::Raised)?;
+    say(&mut publisher, "van-001", 0, 0, AlertState::Raised)?;
+    let mut missing = BTreeSet::from([
+        ("fleet/v1/alerts/cold/critical", "truck-001-1-0/raised"),
+        ("fleet/v1/alerts/north/critical", "truck-001-1-0/raised"),
+        ("fleet/v1/alerts/none/critical", "van-001-1-0/raised"),
+    ]);
+    wait::until_true("every group is told", PATIENCE, || {
+        if let Ok((topic, payload)) = heard.recv_timeout(Duration::from_millis(200)) {
+            let body: serde_json::Value = serde_json::from_slice(&payload)?;
+            let key = body["key"].as_str().context("no key")?;
+            missing.retain(|known| *known != (topic.as_str(), key));
+        }
+        Ok(missing.is_empty())
+    })
+    .with_context(|| format!("{missing:?}"))
+}
+
+/// Everything that any client of this broker would hear, from the moment at which it has subscribed.
+fn subscribe(port: u16, filter: &str) -> anyhow::Result<Receiving> {
+    let mut options = MqttOptions::new("display", "127.0.0.1", port);
+    options.set_keep_alive(Duration::from_secs(30));
+    let (client, mut connection) = Client::new(options, 16);
+    client.subscribe(filter, QoS::AtLeastOnce)?;
+    let (told_in, told) = std::sync::mpsc::sync_channel(1);
+    let (found_in, found) = std::sync::mpsc::sync_channel(64);
+    std::thread::spawn(move || {
+        while let Ok(Ok(event)) = connection.recv() {
+            let is_over = match event {
+                Event::Incoming(Packet::SubAck(_)) => told_in.try_send(()).is_err(),
+                Event::Incoming(Packet::Publish(publish)) => {
+                    let said = (publish.topic.clone(), publish.payload.to_vec());
+                    found_in.send(said).is_err()
+                }
+                _ => false,
+            };
+            if is_over {
+                return;
+            }
+        }
+    });
+    told.recv_timeout(PATIENCE).context("not subscribed")?;
+    Ok(Receiving {
+        found,
+        _client: client,
+    })
+}
+
+/// A subscription that lasts as long as this.
+struct Receiving {
+    found: std::sync::mpsc::Receiver<(String, Vec<u8>)>,
+    _client: Client,
+}
+
+impl std::ops::Deref for Receiving {
+    type Target = std::sync::mpsc::Receiver<(String, Vec<u8>)>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.found
+    }
 }
 
 fn killed_in_flight() -> anyhow::Result<()> {

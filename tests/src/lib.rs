@@ -5,6 +5,7 @@
 //! process is ended by its own id; every wait has a deadline and says what it waited for. Never: a fixed
 //! port, an address beside loopback, a file outside the test's own folder.
 
+pub mod authority;
 pub mod bottleneck;
 pub mod broker;
 pub mod browser;

@@ -1,4 +1,4 @@
-//! Receivers of notifications: an HTTP server and a mail server, as small as can be.
+//! Receivers of notifications: an HTTP server and a mail server, as small as can be, in the clear or with TLS.
 //!
 //! Promises: everything that was taken is kept as it came, with the time; a receiver can refuse, and can hang, for
 //! as long as a test wants. Never: a port that is fixed, a connection from elsewhere.
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::wait;
 
@@ -42,6 +44,8 @@ pub struct Taken {
 struct Shared {
     mood: AtomicU8,
     seen: Mutex<Vec<Taken>>,
+    /// Without it everything is in the clear.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Shared {
@@ -80,7 +84,18 @@ impl Receiver {
     /// # Errors
     /// When there is no port.
     pub fn http() -> std::io::Result<Self> {
-        Self::start(serve_http)
+        Self::start(None, serve_http)
+    }
+
+    /// An HTTPS server that takes POSTs.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn https(tls: Arc<ServerConfig>) -> std::io::Result<Self> {
+        Self::start(Some(tls), |stream, shared| match &shared.tls {
+            Some(tls) => serve_http(secured(stream, tls)?, shared),
+            None => Ok(()),
+        })
     }
 
     /// A mail server without TLS.
@@ -88,15 +103,27 @@ impl Receiver {
     /// # Errors
     /// When there is no port.
     pub fn smtp() -> std::io::Result<Self> {
-        Self::start(serve_smtp)
+        Self::start(None, serve_smtp)
     }
 
-    fn start(serve: fn(TcpStream, &Shared) -> std::io::Result<()>) -> std::io::Result<Self> {
+    /// A mail server that takes mail only after STARTTLS and a login, which it keeps as header `auth`.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn smtp_starttls(tls: Arc<ServerConfig>) -> std::io::Result<Self> {
+        Self::start(Some(tls), serve_smtp)
+    }
+
+    fn start(
+        tls: Option<Arc<ServerConfig>>,
+        serve: fn(TcpStream, &Shared) -> std::io::Result<()>,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             mood: AtomicU8::new(Mood::Takes as u8),
             seen: Mutex::default(),
+            tls,
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -154,9 +181,15 @@ fn hang(stream: &mut impl Read) {
     while stream.read(&mut rest).is_ok_and(|len| len > 0) {}
 }
 
-fn serve_http(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut writer = stream.try_clone()?;
+fn secured(
+    stream: TcpStream,
+    tls: &Arc<ServerConfig>,
+) -> std::io::Result<StreamOwned<ServerConnection, TcpStream>> {
+    let connection = ServerConnection::new(Arc::clone(tls)).map_err(std::io::Error::other)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+fn serve_http(stream: impl Read + Write, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -179,56 +212,89 @@ fn serve_http(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         let mut body = vec![0; len];
         reader.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body).into_owned();
-        match shared.see(headers, body) {
-            Mood::Takes => writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?,
-            Mood::Fails => writer
-                .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy")?,
+        let answer: &[u8] = match shared.see(headers, body) {
+            Mood::Takes => b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            Mood::Fails => b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy",
             Mood::Hangs => {
                 hang(&mut reader);
                 return Ok(());
             }
-        }
+        };
+        reader.get_mut().write_all(answer)?;
+        reader.get_mut().flush()?;
     }
 }
 
+/// How a conversation about mail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Gone,
+    StartTls,
+}
+
 fn serve_smtp(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let mut writer = stream.try_clone()?;
-    let mut reader = BufReader::new(stream);
-    writer.write_all(b"220 test\r\n")?;
+    let mut plain = BufReader::new(stream);
+    plain.get_mut().write_all(b"220 test\r\n")?;
+    let Some(tls) = &shared.tls else {
+        return converse(&mut plain, shared, "8BITMIME").map(drop);
+    };
+    if converse(&mut plain, shared, "STARTTLS")? == End::StartTls {
+        let mut secure = BufReader::new(secured(plain.into_inner(), tls)?);
+        converse(&mut secure, shared, "AUTH PLAIN")?;
+    }
+    Ok(())
+}
+
+/// Offers one extension: `STARTTLS` alone takes no mail, and `AUTH PLAIN` none without a login.
+fn converse(
+    reader: &mut BufReader<impl Read + Write>,
+    shared: &Shared,
+    offers: &str,
+) -> std::io::Result<End> {
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(());
+            return Ok(End::Gone);
         }
-        let word = line
-            .split([' ', ':', '\r'])
-            .next()
-            .unwrap_or("")
-            .to_uppercase();
-        match word.as_str() {
-            "EHLO" | "HELO" => writer.write_all(b"250-test\r\n250 8BITMIME\r\n")?,
-            "RCPT" => {
-                headers.insert("rcpt".to_owned(), line.trim().to_owned());
-                writer.write_all(b"250 ok\r\n")?;
+        let word = line.split([' ', ':', '\r']).next().unwrap_or("");
+        let answer = match (word.to_uppercase().as_str(), offers) {
+            ("EHLO" | "HELO", _) => format!("250-test\r\n250 {offers}\r\n"),
+            ("QUIT", _) => "221 bye\r\n".to_owned(),
+            ("STARTTLS", "STARTTLS") => "220 go on\r\n".to_owned(),
+            (_, "STARTTLS") => "530 only after STARTTLS\r\n".to_owned(),
+            ("AUTH", "AUTH PLAIN") => {
+                headers.insert("auth".to_owned(), line.trim().to_owned());
+                "235 welcome\r\n".to_owned()
             }
-            "DATA" => {
-                writer.write_all(b"354 go on\r\n")?;
-                let body = mail(&mut reader, &mut headers)?;
+            ("MAIL", "AUTH PLAIN") if !headers.contains_key("auth") => {
+                "530 only after a login\r\n".to_owned()
+            }
+            ("RCPT", _) => {
+                headers.insert("rcpt".to_owned(), line.trim().to_owned());
+                "250 ok\r\n".to_owned()
+            }
+            ("DATA", _) => {
+                reader.get_mut().write_all(b"354 go on\r\n")?;
+                reader.get_mut().flush()?;
+                let body = mail(reader, &mut headers)?;
                 match shared.see(std::mem::take(&mut headers), body) {
-                    Mood::Takes => writer.write_all(b"250 taken\r\n")?,
-                    Mood::Fails => writer.write_all(b"451 busy\r\n")?,
+                    Mood::Takes => "250 taken\r\n".to_owned(),
+                    Mood::Fails => "451 busy\r\n".to_owned(),
                     Mood::Hangs => {
-                        hang(&mut reader);
-                        return Ok(());
+                        hang(reader);
+                        return Ok(End::Gone);
                     }
                 }
             }
-            "QUIT" => {
-                writer.write_all(b"221 bye\r\n")?;
-                return Ok(());
-            }
-            _ => writer.write_all(b"250 ok\r\n")?,
+            _ => "250 ok\r\n".to_owned(),
+        };
+        reader.get_mut().write_all(answer.as_bytes())?;
+        reader.get_mut().flush()?;
+        match (word.to_uppercase().as_str(), offers) {
+            ("QUIT", _) => return Ok(End::Gone),
+            ("STARTTLS", "STARTTLS") => return Ok(End::StartTls),
+            _ => {}
         }
     }
 }

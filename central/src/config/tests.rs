@@ -156,3 +156,147 @@ fn a_password_that_others_can_read_is_refused() {
     };
     assert_eq!(external.login.unwrap().password().unwrap(), "hush");
 }
+
+const GROUP: &str = "[[group]]\nname = \"cold\"\ndevices = [\"truck-*\"]\n";
+
+#[test]
+fn a_wrong_route_group_or_desk_is_refused_with_its_place_its_value_and_what_is_allowed() {
+    let webhook = |more: &str| {
+        format!(
+            "[[route]]\nname = \"w\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n{more}\n"
+        )
+    };
+    let smtp = |more: &str| format!("[[route]]\nname = \"m\"\nkind = \"smtp\"\n{more}\n");
+    let full =
+        "host = \"h\"\ntls = \"none\"\nfrom = \"desk@example.org\"\nto = [\"ann@example.org\"]\n";
+    for (text, words) in [
+        (
+            webhook("").replace("\"w\"", "\"W W\""),
+            ["route.name", "W W", "1 to 32 of a-z"],
+        ),
+        (
+            webhook("") + &webhook(""),
+            ["route.name", "\"w\"", "each name once"],
+        ),
+        (
+            webhook("").replace("webhook", "pager"),
+            ["line", "pager", "`webhook`"],
+        ),
+        (
+            webhook("").replace("http:", "ftp:"),
+            ["route.url", "ftp://127.0.0.1:1/", "https://host:port/path"],
+        ),
+        (
+            webhook("").replace("127", "u:secret@127"),
+            ["route.url", "(with a user)", "without a password"],
+        ),
+        (
+            webhook("severity = \"loud\""),
+            ["line", "loud", "`critical`"],
+        ),
+        (
+            webhook("kinds = [\"\"]"),
+            ["route.kinds", "\"\"", "limit_*"],
+        ),
+        (
+            webhook("groups = [\"warm\"]"),
+            ["route.groups", "warm", "[[group]]"],
+        ),
+        (
+            webhook("transitions = [\"gone\"]"),
+            ["route.transitions", "gone", "acknowledged"],
+        ),
+        (
+            webhook("timeout_ms = 1"),
+            ["route.timeout_ms", "1", "100 to 60000"],
+        ),
+        (
+            webhook("schedule = [\"someday\"]"),
+            ["route.schedule", "someday", "mon-fri 06:00-22:00"],
+        ),
+        (
+            webhook("schedule = [\"mon 06:00-22:00\"]\ntimezone = \"Mars/Base\""),
+            ["route.timezone", "Mars/Base", "Europe/Berlin"],
+        ),
+        (
+            webhook("timezone = \"UTC\""),
+            ["route.timezone", "UTC", "only with schedule"],
+        ),
+        (webhook("port = 25"), ["route.port", "25", "only for smtp"]),
+        (
+            webhook("key_file = \"none\""),
+            ["route.key_file", "none", "a readable file"],
+        ),
+        (webhook("ulr = \"x\""), ["line", "ulr", "`url`"]),
+        (
+            webhook("").replace("http:", "https:") + "ca_file = \"none.pem\"\n",
+            ["route.ca_file", "none.pem", "a readable file"],
+        ),
+        (
+            "[[route]]\nname = \"b\"\nkind = \"mqtt\"\nurl = \"http://h/\"\n".to_owned(),
+            ["route.url", "http://h/", "only for a webhook"],
+        ),
+        (
+            smtp(""),
+            ["route.host", "\"\"", "the name of a mail server"],
+        ),
+        (
+            smtp(&full.replace("desk@example.org", "desk")),
+            ["route.from", "desk", "desk@example.org"],
+        ),
+        (
+            smtp(&full.replace("ann@example.org", "@")),
+            ["route.to", "@", "desk@example.org"],
+        ),
+        (
+            smtp("host = \"h\"\ntls = \"none\"\nfrom = \"a@example.org\""),
+            ["route.to", "\"\"", "at least one address"],
+        ),
+        (
+            smtp(&format!("{full}username = \"ann\"")),
+            ["route.username", "ann", "password_file"],
+        ),
+        (
+            smtp(&format!("{full}key_file = \"k\"")),
+            ["route.key_file", "\"k\"", "only for a webhook"],
+        ),
+        (
+            GROUP.replace("cold", "Cold"),
+            ["group.name", "Cold", "1 to 32 of a-z"],
+        ),
+        (
+            format!("{GROUP}{GROUP}"),
+            ["group.name", "cold", "each name once"],
+        ),
+        (
+            GROUP.replace("\"truck-*\"", ""),
+            ["group.devices", "\"\"", "at least one pattern"],
+        ),
+        (
+            format!("{GROUP}silent_after_s = 1\n"),
+            ["group.silent_after_s", "1", "10 to 2592000"],
+        ),
+        (
+            format!("{GROUP}device = \"x\"\n"),
+            ["line", "device", "`devices`"],
+        ),
+        (
+            "[desk]\ncollapse_count = 1\n".to_owned(),
+            ["desk.collapse_count", "1", "2 to 10000"],
+        ),
+        (
+            "[desk]\nspool_percent = 0\n".to_owned(),
+            ["desk.spool_percent", "0", "1 to 100"],
+        ),
+        (
+            "[desk]\nescalate_severity = \"bad\"\n".to_owned(),
+            ["line", "bad", "`critical`"],
+        ),
+    ] {
+        let sentence = refusal(&format!("[database]\npath = \"a\"\n{text}"));
+        for word in words {
+            assert!(sentence.contains(word), "{sentence:?} lacks {word:?}");
+        }
+        assert!(!sentence.contains("secret"), "{sentence}");
+    }
+}
