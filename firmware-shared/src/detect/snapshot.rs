@@ -1,16 +1,17 @@
 //! The snapshot: a detector as bytes, so that a restart is not another warm-up.
 //!
-//! Byte map: version (1), profile (4 x u16: members, cells, cells, bins; little-endian), the model in
-//! postcard, CRC-32C over all before (4, little-endian). Promises: what comes back goes on bit for bit.
-//! Never: takes damaged bytes or those of another version or profile for a model.
+//! Byte map: version (1), profile (4 x u16: members, cells, cells, bins; little-endian; none for positions),
+//! the model in postcard, CRC-32C over all before (4, little-endian). Promises: what comes back goes on bit
+//! for bit. Never: takes damaged bytes or those of another version or profile for a model.
 
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
+use super::gnss::{GNSS_SNAPSHOT_VERSION, GnssDetector};
 use crate::checksum::crc32c;
 
 /// The version of the snapshot; another version is refused, and the model starts anew.
-pub const SNAPSHOT_VERSION: u8 = 2;
+pub const SNAPSHOT_VERSION: u8 = 3;
 
 const HEADER_LEN: usize = 9;
 const CRC_LEN: usize = 4;
@@ -27,6 +28,8 @@ pub enum SnapshotError {
     OtherVersion {
         /// The version found.
         found: u8,
+        /// The only one that is known.
+        known: u8,
     },
     /// Of another profile; start anew.
     OtherProfile,
@@ -40,11 +43,8 @@ impl core::fmt::Display for SnapshotError {
             Self::NoRoom { given_len } => {
                 write!(f, "the snapshot does not fit in {given_len} bytes")
             }
-            Self::OtherVersion { found } => {
-                write!(
-                    f,
-                    "the snapshot has version {found}, only {SNAPSHOT_VERSION} is known"
-                )
+            Self::OtherVersion { found, known } => {
+                write!(f, "the snapshot has version {found}, only {known} is known")
             }
             Self::OtherProfile => f.write_str("the snapshot is of another detector profile"),
             Self::Damaged => f.write_str("the snapshot is damaged"),
@@ -63,17 +63,7 @@ where
     /// # Errors
     /// [`SnapshotError::NoRoom`] when `out` is too small.
     pub fn save(&self, out: &mut [u8]) -> Result<usize, SnapshotError> {
-        let no_room = SnapshotError::NoRoom {
-            given_len: out.len(),
-        };
-        let (header, body) = out.split_at_mut_checked(HEADER_LEN).ok_or(no_room)?;
-        header.copy_from_slice(&Self::header());
-        let body_len = postcard::to_slice(self, body).map_err(|_| no_room)?.len();
-        let end = HEADER_LEN + body_len;
-        let crc = crc32c(out.get(..end).ok_or(no_room)?);
-        let slot = out.get_mut(end..end + CRC_LEN).ok_or(no_room)?;
-        slot.copy_from_slice(&crc.to_le_bytes());
-        Ok(end + CRC_LEN)
+        seal(&Self::header(), self, out)
     }
 
     /// The model that was saved.
@@ -81,18 +71,7 @@ where
     /// # Errors
     /// When the bytes are damaged, or of another version or profile.
     pub fn load(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let version = *bytes.first().ok_or(SnapshotError::Damaged)?;
-        let (covered, crc) = bytes
-            .len()
-            .checked_sub(CRC_LEN)
-            .and_then(|at| bytes.split_at_checked(at))
-            .ok_or(SnapshotError::Damaged)?;
-        if crc != crc32c(covered).to_le_bytes() {
-            return Err(SnapshotError::Damaged);
-        }
-        if version != SNAPSHOT_VERSION {
-            return Err(SnapshotError::OtherVersion { found: version });
-        }
+        let covered = covered(bytes, SNAPSHOT_VERSION)?;
         let (header, body) = covered
             .split_at_checked(HEADER_LEN)
             .ok_or(SnapshotError::Damaged)?;
@@ -106,4 +85,57 @@ where
         let [[a, b], [c, d], [e, f], [g, h]] = [M, P, T, B].map(|size| (size as u16).to_le_bytes());
         [SNAPSHOT_VERSION, a, b, c, d, e, f, g, h]
     }
+}
+
+impl GnssDetector {
+    /// Writes the state of the receiver's rules and says how long it is.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoRoom`] when `out` is too small.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, SnapshotError> {
+        seal(&[GNSS_SNAPSHOT_VERSION], self, out)
+    }
+
+    /// The state that was saved.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of another version: start anew.
+    pub fn load(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let (_version, body) = covered(bytes, GNSS_SNAPSHOT_VERSION)?
+            .split_first()
+            .ok_or(SnapshotError::Damaged)?;
+        postcard::from_bytes(body).map_err(|_| SnapshotError::Damaged)
+    }
+}
+
+/// Header, model and checksum.
+fn seal<T: Serialize>(header: &[u8], model: &T, out: &mut [u8]) -> Result<usize, SnapshotError> {
+    let no_room = SnapshotError::NoRoom {
+        given_len: out.len(),
+    };
+    let (head, body) = out.split_at_mut_checked(header.len()).ok_or(no_room)?;
+    head.copy_from_slice(header);
+    let body_len = postcard::to_slice(model, body).map_err(|_| no_room)?.len();
+    let end = header.len() + body_len;
+    let crc = crc32c(out.get(..end).ok_or(no_room)?);
+    let slot = out.get_mut(end..end + CRC_LEN).ok_or(no_room)?;
+    slot.copy_from_slice(&crc.to_le_bytes());
+    Ok(end + CRC_LEN)
+}
+
+/// What the checksum covers, when it is right and of this version.
+fn covered(bytes: &[u8], known: u8) -> Result<&[u8], SnapshotError> {
+    let (covered, crc) = bytes
+        .len()
+        .checked_sub(CRC_LEN)
+        .and_then(|at| bytes.split_at_checked(at))
+        .ok_or(SnapshotError::Damaged)?;
+    if crc != crc32c(covered).to_le_bytes() {
+        return Err(SnapshotError::Damaged);
+    }
+    let found = *covered.first().ok_or(SnapshotError::Damaged)?;
+    if found != known {
+        return Err(SnapshotError::OtherVersion { found, known });
+    }
+    Ok(covered)
 }

@@ -145,7 +145,10 @@ fn a_snapshot_of_another_version_is_refused_by_its_number() {
         other[0] = found;
         let crc = crc32c(&other[..len - 4]).to_le_bytes();
         other[len - 4..].copy_from_slice(&crc);
-        let refused = SnapshotError::OtherVersion { found };
+        let refused = SnapshotError::OtherVersion {
+            found,
+            known: SNAPSHOT_VERSION,
+        };
         assert_eq!(Small::load(&other).err(), Some(refused));
     }
 }

@@ -1,8 +1,8 @@
 //! The position detector: jump, freeze, frozen sentence, drag-off, loss.
 //!
 //! Promises: rules with units, no training; a tunnel, a cold start and multipath are no alert; one
-//! verdict per epoch, each fault reported when it starts and not again before it ended. Never: drops a
-//! position, looks at absolute places.
+//! verdict per epoch, each fault reported when it starts and not again before it ended; a snapshot goes on
+//! where it stopped. Never: drops a position, looks at absolute places.
 //!
 //! Limit: a spoof that forges position, speed and time consistently cannot be seen from the receiver's
 //! own output; that takes an odometer, inertial sensors or radio levels.
@@ -13,6 +13,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::reading::Position;
+
+/// The version of the snapshot; another version is refused, and the rules start anew.
+pub const GNSS_SNAPSHOT_VERSION: u8 = 1;
 
 /// The fastest that a vehicle goes, m/s.
 const VEHICLE_SPEED_MAX: f32 = 60.0;

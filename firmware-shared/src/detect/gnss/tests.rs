@@ -258,3 +258,46 @@ fn a_restored_detector_goes_on_where_it_stopped() {
     let restored: GnssDetector = postcard::from_bytes(bytes).unwrap();
     assert_eq!(restored, drive.detector);
 }
+
+#[test]
+fn a_snapshot_goes_on_and_a_damaged_or_unknown_one_is_a_fresh_start() {
+    use crate::checksum::crc32c;
+    use crate::detect::SnapshotError;
+
+    let mut drive = Drive::new();
+    drive.drive(60);
+    let mut bytes = [0; 256];
+    let len = drive.detector.save(&mut bytes).unwrap();
+    let bytes = &mut bytes[..len];
+    assert_eq!(GnssDetector::load(bytes).unwrap(), drive.detector);
+    for cut in 0..len {
+        assert_eq!(
+            GnssDetector::load(&bytes[..cut]),
+            Err(SnapshotError::Damaged)
+        );
+    }
+    for at in 0..len {
+        bytes[at] ^= 0x10;
+        assert_eq!(
+            GnssDetector::load(bytes),
+            Err(SnapshotError::Damaged),
+            "{at}"
+        );
+        bytes[at] ^= 0x10;
+    }
+    // Whole, and of a version to come.
+    bytes[0] = GNSS_SNAPSHOT_VERSION + 1;
+    let crc = crc32c(&bytes[..len - 4]).to_le_bytes();
+    bytes[len - 4..].copy_from_slice(&crc);
+    assert_eq!(
+        GnssDetector::load(bytes),
+        Err(SnapshotError::OtherVersion {
+            found: GNSS_SNAPSHOT_VERSION + 1,
+            known: GNSS_SNAPSHOT_VERSION
+        })
+    );
+    assert_eq!(
+        drive.detector.save(&mut [0; 8]),
+        Err(SnapshotError::NoRoom { given_len: 8 })
+    );
+}
