@@ -245,7 +245,8 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
             return self.verdict(other, general.kind(), value, around, 0, &general.heads());
         }
         let expected = if thermal > 0.0 {
-            finding.expected
+            let reading_ticks = self.pace.usual_ms() / 60_000.0;
+            self.thermal.expected(finding, offset, reading_ticks)
         } else {
             expected
         };

@@ -37,9 +37,9 @@ const BELIEVED_TICKS: u16 = 400;
 const STRENGTH_MIN: f32 = 0.25;
 const WEAK_TICKS: u16 = 1440;
 /// Memory of what the value and the cycle did lately, ticks, and the share of the cycle below which the
-/// compressor stands still.
+/// compressor seems to stand still.
 const LATELY_TICKS: f32 = 12.0;
-const STANDSTILL: f32 = 0.35;
+const STANDSTILL: f32 = 0.9;
 /// Weaker than this is not divided by, in usual changes.
 const STRENGTH_FLOOR: f32 = 0.3;
 
@@ -109,9 +109,22 @@ impl Cycle {
         self.lately.power > 0.0 && self.lately.together < STANDSTILL * self.lately.power
     }
 
+    /// What of the value was the cycle so many ticks ago.
+    pub(super) fn ago(&self, ticks: f32) -> f32 {
+        if self.part == 0.0 {
+            return 0.0;
+        }
+        let angle = -self.pace * ticks;
+        let (by_cos, by_sin) = (libm::cosf(angle), libm::sinf(angle));
+        let cos = self.cos * by_cos - self.sin * by_sin;
+        let sin = self.sin * by_cos + self.cos * by_sin;
+        self.in_value((cos, sin))
+    }
+
     /// After a gap nobody knows where in its cycle the compressor is.
     pub(super) fn forget_neighbours(&mut self) {
         self.last = None;
+        self.part = 0.0;
         if let Phase::Follow { ticks, .. } = &mut self.phase {
             *ticks = 0;
         }
@@ -152,12 +165,12 @@ impl Cycle {
                 };
                 if strong && ticks >= BELIEVED_TICKS {
                     let before = self.part;
-                    self.part = self.in_value();
+                    self.part = self.in_value((self.cos, self.sin));
                     self.lately.watch(clipped, self.part - before);
-                    self.part
                 } else {
-                    0.0
+                    self.part = 0.0;
                 }
+                self.part
             }
         }
     }
@@ -178,8 +191,7 @@ impl Cycle {
     }
 
     /// The cycle in the value: the sum of the changes, half a tick on, as a change lies between two values.
-    fn in_value(&self) -> f32 {
-        let (cos, sin) = (self.cos, self.sin);
+    fn in_value(&self, (cos, sin): (f32, f32)) -> f32 {
         let third_cos = cos * (4.0 * cos * cos - 3.0);
         let third_sin = sin * (3.0 - 4.0 * sin * sin);
         let half = self.pace / 2.0;

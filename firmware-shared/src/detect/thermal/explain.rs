@@ -95,6 +95,11 @@ impl Explain {
             self.air_gain = learn(self.air_gain, self.air);
             self.load_gain = learn(self.load_gain, self.load);
         }
+        self.explained()
+    }
+
+    /// Heat that doors explain, in the unit of the value.
+    pub(super) fn explained(&self) -> f32 {
         self.air_gain * self.air + self.load_gain * self.load
     }
 }

@@ -5,6 +5,7 @@
 //! Never: judges before a day of ticks, learns while the set-point travels.
 
 mod cycle;
+mod expected;
 mod explain;
 mod level;
 mod ramp;
@@ -13,6 +14,7 @@ mod sudden;
 use serde::{Deserialize, Serialize};
 
 use self::cycle::Cycle;
+use self::expected::Cause;
 use self::explain::Explain;
 use self::level::{Age, Level};
 use self::ramp::Ramp;
@@ -36,18 +38,11 @@ const FLAT: f32 = 1.0;
 const RAMP: [f32; 3] = [0.76, 0.66, 0.66];
 const LEVEL: [f32; 4] = [1.0, 1.2, 1.8, 2.4];
 
-/// What a stuck value would have done: half of its height is gone after so many readings times ln 2; where it
-/// was rising, higher than so many swings, it would have gone on for so many readings.
-const STUCK_READINGS: f32 = 20.0;
-const RISING_SWINGS: f32 = 3.0;
-const RISING_READINGS: f32 = 3.0;
-/// Ordinary life in a rise that is found: this share of its height, degrees of swing at most; with the
-/// compressor standing still what such a time usually brings, at most this share.
-const ORDINARY: f32 = 0.08;
-const ORDINARY_SWINGS: f32 = 2.0;
-const STILL_SHARE: f32 = 0.5;
-/// How fast the usual height with a standing compressor is learned.
-const STILL_RATE: f32 = 0.02;
+/// One bend counts as this many usual bends at most, and what the first ones may teach.
+const GRAIN_CLIP: f32 = 4.0;
+const GRAIN_LEAST: f32 = 1.0e-6;
+/// Memory of the usual bend, ticks.
+const GRAIN_TICKS: f32 = 500.0;
 
 /// The strongest finding of one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,8 +51,8 @@ pub(super) struct Finding {
     /// The strongest head, with what the slow ones said last.
     pub(super) standing: f32,
     pub(super) kind: AnomalyKind,
-    /// Expected value, in the model's coordinate.
-    pub(super) expected: f32,
+    /// What the expected value is told from.
+    cause: Cause,
     pub(super) lasting: Lasting,
     /// All heads.
     pub(super) heads: [(Head, f32); 6],
@@ -81,8 +76,8 @@ pub(super) struct Thermal<const B: usize> {
     saw: f32,
     /// The two ticks before, without the cycle.
     before: [f32; 2],
-    /// The usual height while the compressor stands still.
-    still: f32,
+    /// The usual bend of three ticks: how finely this stream can be read.
+    grain: f32,
     /// What the ramp head said at the newest tick, and the level heads at the newest block.
     rising: f32,
     moved: f32,
@@ -99,7 +94,7 @@ impl<const B: usize> Thermal<B> {
             cycle: Cycle::new(),
             saw: 0.0,
             before: [0.0; 2],
-            still: 0.0,
+            grain: 0.0,
             rising: 0.0,
             moved: 0.0,
             ticks: 0,
@@ -132,13 +127,7 @@ impl<const B: usize> Thermal<B> {
     ) -> Finding {
         let age = self.age();
         let sudden = self.readings.step(value, age.caution, age.learning);
-        let mut finding = Self::sudden(
-            sudden,
-            self.level
-                .rest()
-                .map_or(value, |rest| rest + offset + self.saw),
-            self.level.swing(),
-        );
+        let mut finding = Self::sudden(sudden);
         if let Some(tick) = tick {
             self.ticks = self.ticks.saturating_add(1);
             self.slow(now_ms, tick, offset, channels, age, &mut finding);
@@ -156,17 +145,13 @@ impl<const B: usize> Thermal<B> {
         }
     }
 
-    fn sudden(said: Sudden, resting: f32, swing: f32) -> Finding {
+    fn sudden(said: Sudden) -> Finding {
         let (jump, scatter, flat) = (JUMP * said.jump, SCATTER * said.scatter, FLAT * said.flat);
         let mut finding = Finding {
             severity: jump,
             standing: 0.0,
             kind: said.jumped,
-            expected: if said.jumped == AnomalyKind::Noise {
-                said.recent
-            } else {
-                said.before
-            },
+            cause: Cause::Disturbed,
             lasting: Lasting::Readings(1),
             heads: [
                 (Head::Jump, jump),
@@ -177,18 +162,9 @@ impl<const B: usize> Thermal<B> {
                 (Head::LevelDown, 0.0),
             ],
         };
-        finding.offer(
-            scatter,
-            AnomalyKind::Noise,
-            said.recent,
-            Lasting::Readings(8),
-        );
-        finding.offer(
-            flat,
-            AnomalyKind::Stuck,
-            said.without_the_stop(resting, swing),
-            Lasting::Readings(said.run),
-        );
+        let (noise, stuck) = (AnomalyKind::Noise, AnomalyKind::Stuck);
+        finding.offer(scatter, noise, Cause::Disturbed, Lasting::Readings(8));
+        finding.offer(flat, stuck, Cause::Stopped, Lasting::Readings(said.run));
         finding
     }
 
@@ -203,10 +179,10 @@ impl<const B: usize> Thermal<B> {
     ) {
         self.saw = self.cycle.step(tick);
         let value = tick - offset - self.saw;
-        let resting = self.level.rest().unwrap_or(value) + offset + self.saw;
         // One spike must not move a block: the middle of three ticks.
         let [last, older] = self.before;
         self.before = [value, last];
+        self.learn_grain((value - 2.0 * last + older).abs());
         let middle = if self.ticks < 3 {
             value
         } else {
@@ -225,7 +201,6 @@ impl<const B: usize> Thermal<B> {
             let heat = self.explain.heat(height, swing);
             let above = height - heat;
             self.ramp.keep(above);
-            self.learn_still(above, swing);
             if !travels {
                 let rise = self.ramp.judge(now_ms, swing, age);
                 let scores = rise
@@ -248,8 +223,7 @@ impl<const B: usize> Thermal<B> {
                     } else {
                         AnomalyKind::Runaway
                     };
-                    let expected = resting + self.ordinary(above, swing);
-                    out.offer(tall, kind, expected, Lasting::Ticks(ticks));
+                    out.offer(tall, kind, Cause::Rising, Lasting::Ticks(ticks));
                 }
             }
         }
@@ -269,47 +243,26 @@ impl<const B: usize> Thermal<B> {
             out.note(Head::LevelDown, down);
             // A drift adds to whatever else goes on: what it has added is taken off the value.
             let now = smooth + offset + self.saw;
-            out.offer(up, AnomalyKind::Drift, now - moved.up, Lasting::Ticks(240));
-            let expected = now - moved.down;
-            out.offer(down, AnomalyKind::Drift, expected, Lasting::Ticks(90));
+            let (above, below) = (Cause::Moved(now - moved.up), Cause::Moved(now - moved.down));
+            out.offer(up, AnomalyKind::Drift, above, Lasting::Ticks(240));
+            out.offer(down, AnomalyKind::Drift, below, Lasting::Ticks(90));
         }
     }
 
-    fn learn_still(&mut self, above: f32, swing: f32) {
-        if above > swing && self.cycle.stands_still() {
-            let most = swing.max(0.0);
-            self.still += (above - self.still).clamp(-most, most) * STILL_RATE;
+    fn learn_grain(&mut self, bend: f32) {
+        if self.ticks <= 3 {
+            self.grain = bend;
         }
-    }
-
-    /// What of the height of a rise is probably ordinary life.
-    fn ordinary(&self, above: f32, swing: f32) -> f32 {
-        if self.cycle.stands_still() {
-            self.still.min(STILL_SHARE * above)
-        } else {
-            (ORDINARY * above).min(ORDINARY_SWINGS * swing)
-        }
-    }
-}
-
-impl Sudden {
-    /// Where a value that stopped moving would be now.
-    fn without_the_stop(&self, resting: f32, swing: f32) -> f32 {
-        let height = self.now - resting;
-        if self.trend > 0.0 && height > RISING_SWINGS * swing {
-            self.now + self.trend * RISING_READINGS
-        } else {
-            resting + height * libm::expf(-(self.run as f32) / STUCK_READINGS)
-        }
+        let most = GRAIN_CLIP * self.grain + GRAIN_LEAST;
+        self.grain += (bend.min(most) - self.grain) / GRAIN_TICKS;
     }
 }
 
 impl Finding {
     /// Takes another finding over when it is stronger.
-    fn offer(&mut self, severity: f32, kind: AnomalyKind, expected: f32, lasting: Lasting) {
+    fn offer(&mut self, severity: f32, kind: AnomalyKind, cause: Cause, lasting: Lasting) {
         if severity > self.severity {
-            (self.severity, self.kind, self.expected, self.lasting) =
-                (severity, kind, expected, lasting);
+            (self.severity, self.kind, self.cause, self.lasting) = (severity, kind, cause, lasting);
         }
     }
 

@@ -158,6 +158,11 @@ impl<const B: usize> Ramp<B> {
         rise
     }
 
+    /// The height so many ticks ago.
+    pub(super) fn height(&self, ticks: usize) -> Option<f32> {
+        self.heights.back(ticks)
+    }
+
     /// Ticks since the rise started, and whether it is bent like that of an open door.
     pub(super) fn story(&self) -> (u32, bool) {
         let height = self.heights.back(0).unwrap_or(0.0);

@@ -23,12 +23,13 @@ const JUMP_FLOOR: f32 = 16.0;
 const SCATTER_FLOOR: f32 = 2.0;
 /// Readings in the window of the scatter head.
 const WINDOW: usize = 8;
-/// The track follows by so many usual changes at most; it is asked for when a head says this much.
-const TRACK_CHANGES: f32 = 2.0;
-const TRACK_FROM: f32 = 0.2;
-/// Readings before a flat run that tell its trend, and the share of a usual change that is one.
-const TREND_READINGS: usize = 4;
-const TREND_CHANGES: f32 = 0.5;
+/// A disturbance began with a change of so many usual changes, and of this share of the largest.
+const BEGUN: f32 = 5.0;
+const BEGUN_SHARE: f32 = 0.2;
+/// A jump, and the reading that tells what became of it.
+const JUMP_READINGS: usize = 2;
+/// What one scattering reading tells of the value behind it, when the last quiet one tells 1.
+const SCATTERED_TELLS: f32 = 0.15;
 /// A jump of this many usual changes is compared with the changes before it; alike is this share of it.
 const NOISY_BEFORE: f32 = 4.0;
 const ALIKE: f32 = 0.35;
@@ -46,12 +47,13 @@ pub(super) struct Sudden {
     pub(super) flat: f32,
     /// Length of the flat run, readings.
     pub(super) run: u32,
-    /// The value before the jump; where the scattering readings come from; the newest value.
-    pub(super) before: f32,
-    pub(super) recent: f32,
-    pub(super) now: f32,
-    /// Change per reading before the flat run; 0 when the value hardly moved.
-    pub(super) trend: f32,
+}
+
+/// Where the value was before it was disturbed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) value: f32,
+    pub(super) readings: f32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,10 +68,6 @@ pub(super) struct Readings {
     run: u32,
     longest: u32,
     count: u32,
-    /// Follows the value no faster than it usually changes.
-    track: f32,
-    /// Change per reading before the flat run.
-    trend: f32,
 }
 
 impl Readings {
@@ -85,8 +83,6 @@ impl Readings {
             run: 0,
             longest: 0,
             count: 0,
-            track: 0.0,
-            trend: 0.0,
         }
     }
 
@@ -108,29 +104,15 @@ impl Readings {
             scatter: 0.0,
             flat: 0.0,
             run: 0,
-            // The jump is judged one reading late; the reading before it is undisturbed.
-            before: b.unwrap_or(value),
-            recent: value,
-            now: value,
-            trend: 0.0,
         };
         if let Some(a) = a {
             self.learn_noise((value - a).abs());
-            self.follow(value);
             said.run = self.flat_run(value == a);
-            if said.run == 1 {
-                self.learn_trend(a);
-            }
-            said.trend = self.trend;
             said.flat = self.judge_run(said.run);
         }
         if let (Some(a), Some(b)) = (a, b) {
             self.judge_jump(&mut said, (value, a, b), caution, learning);
             said.scatter = self.judge_scatter((value - 2.0 * a + b).abs(), caution, learning);
-        }
-        if said.jump.max(said.scatter) > TRACK_FROM {
-            let [middle] = self.newest.quantiles(WINDOW, [0.5]);
-            said.recent = (self.track + middle) / 2.0;
         }
         if self.count <= YOUNG_READINGS {
             (said.jump, said.scatter, said.flat) = (0.0, 0.0, 0.0);
@@ -147,24 +129,34 @@ impl Readings {
         self.noise += (change.min(NOISE_CLIP * self.noise) - self.noise) / NOISE_READINGS;
     }
 
-    /// A track that scatter hardly moves.
-    fn follow(&mut self, value: f32) {
-        if self.newest.len() < WINDOW {
-            self.track = value;
+    /// The last two quiet readings before the first large change among the newest; scattering readings
+    /// around the value tell a little, too.
+    pub(super) fn origin(&self, kind: AnomalyKind) -> Origin {
+        let at = |age: usize| self.newest.back(age).unwrap_or(0.0);
+        let change = |age: usize| (at(age) - at(age + 1)).abs();
+        let changes = 0..self.newest.len().saturating_sub(1);
+        let largest = changes.clone().map(change).fold(0.0, f32::max);
+        let least = (BEGUN * self.noise).max(BEGUN_SHARE * largest);
+        let begun = changes.rev().find(|age| change(*age) > least);
+        let disturbed = begun.map_or(0, |age| age + 1);
+        // One quiet reading is enough beside one jump.
+        let before = self.newest.back(disturbed + 1);
+        let before = before.filter(|_| disturbed > JUMP_READINGS);
+        let quiet = before.map_or(at(disturbed), |before| (at(disturbed) + before) / 2.0);
+        let told = if kind == AnomalyKind::Noise {
+            SCATTERED_TELLS * disturbed as f32
+        } else {
+            0.0
+        };
+        Origin {
+            value: (quiet + told * middle((0..disturbed).map(at))) / (1.0 + told),
+            readings: disturbed as f32 + if before.is_some() { 0.5 } else { 0.0 },
         }
-        let most = TRACK_CHANGES * self.noise;
-        self.track += (value - self.track).clamp(-most, most);
     }
 
-    /// A flat run begins after `last`: where was the value going?
-    fn learn_trend(&mut self, last: f32) {
-        let from = self.newest.back(TREND_READINGS + 1).unwrap_or(last);
-        let trend = (last - from) / TREND_READINGS as f32;
-        self.trend = if trend.abs() < TREND_CHANGES * self.noise {
-            0.0
-        } else {
-            trend
-        };
+    /// The newest reading.
+    pub(super) fn newest(&self) -> Option<f32> {
+        self.newest.back(0)
     }
 
     fn flat_run(&mut self, equal: bool) -> u32 {
@@ -245,6 +237,14 @@ impl Readings {
 /// `size` in units of `scale`; nothing while there is no scale.
 pub(super) fn ratio(size: f32, scale: f32) -> f32 {
     if scale > 0.0 { size / scale } else { 0.0 }
+}
+
+/// The middle of some readings; 0 of none.
+fn middle(readings: impl Iterator<Item = f32>) -> f32 {
+    let mut sorted: heapless::Vec<f32, WINDOW> = readings.take(WINDOW).collect();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let at = |place: usize| sorted.get(place).copied().unwrap_or(0.0);
+    (at(sorted.len().saturating_sub(1) / 2) + at(sorted.len() / 2)) / 2.0
 }
 
 /// A spike is gone at the next reading, a step stays whole; anything else scatters.
