@@ -12,6 +12,7 @@ mod reefer;
 mod faults;
 mod heap;
 mod hostile;
+mod regular;
 mod replay;
 mod soak;
 

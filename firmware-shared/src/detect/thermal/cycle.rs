@@ -121,6 +121,15 @@ impl Cycle {
         self.in_value((cos, sin))
     }
 
+    /// How far the cycle moves the value; 0 while it is not believed.
+    pub(super) fn reach(&self) -> f32 {
+        if self.part == 0.0 {
+            0.0
+        } else {
+            self.strength / self.pace
+        }
+    }
+
     /// After a gap nobody knows where in its cycle the compressor is.
     pub(super) fn forget_neighbours(&mut self) {
         self.last = None;

@@ -54,6 +54,8 @@ struct Shape {
     blocks: usize,
     rank: usize,
     up: bool,
+    /// What brings it to the measure of all heads, times its score.
+    unit: f32,
 }
 
 /// Two horizons in each direction. Upwards the windows are long, because normal life lifts the value for
@@ -63,21 +65,25 @@ const SHAPES: [Shape; 4] = [
         blocks: 24,
         rank: 0,
         up: true,
+        unit: 1.0,
     },
     Shape {
         blocks: 36,
         rank: 3,
         up: true,
+        unit: 1.2,
     },
     Shape {
         blocks: 9,
         rank: 0,
         up: false,
+        unit: 1.8,
     },
     Shape {
         blocks: 18,
         rank: 1,
         up: false,
+        unit: 2.4,
     },
 ];
 
@@ -183,7 +189,8 @@ impl Level {
     }
 
     /// What the envelopes say when this tick closes a block.
-    pub(super) fn step(&mut self, now_ms: u64, value: f32, age: Age) -> Option<Moved> {
+    /// `ripple` is how far it moves at least in ordinary life: a swing below it is no yardstick.
+    pub(super) fn step(&mut self, now_ms: u64, value: f32, ripple: f32, age: Age) -> Option<Moved> {
         self.sum += value;
         self.ticks += 1;
         if self.ticks < BLOCK_TICKS {
@@ -203,11 +210,12 @@ impl Level {
         } else {
             self.skipped + 1
         };
+        let swing = self.swing.max(ripple);
         let mut scores = [0.0; 4];
         for ((score, envelope), shape) in scores.iter_mut().zip(&mut self.envelopes).zip(SHAPES) {
             if all >= shape.blocks.max(24) {
                 let low = self.blocks.low(shape.blocks, shape.rank).unwrap_or(value);
-                *score = envelope.judge(now_ms, low, shape, self.swing, age);
+                *score = envelope.judge(now_ms, low, shape, swing, age);
             }
         }
         Some(self.moved(scores))
@@ -256,7 +264,10 @@ impl Envelope {
         let size = if shape.up { away } else { -away }.max(0.0);
         let floor = if shape.up { FLOOR_UP } else { FLOOR_DOWN };
         let known = record.max(if shape.up { ALL_DAY } else { 1.0 } * highest);
-        let score = ratio(size, known * age.caution + floor * swing);
+        // Where ordinary life goes far, as far as ever before is ordinary, whatever the unit.
+        let floor = floor * swing;
+        let weight = 1.0 + (shape.unit - 1.0) * ratio(known, known + floor);
+        let score = shape.unit * ratio(size, weight * known * age.caution + floor);
         *record *= if age.silent { 1.0 } else { FADE };
         if !age.silent {
             let most = if age.learning {

@@ -36,7 +36,9 @@ const JUMP: f32 = 2.1;
 const SCATTER: f32 = 0.8;
 const FLAT: f32 = 1.0;
 const RAMP: [f32; 3] = [0.76, 0.66, 0.66];
-const LEVEL: [f32; 4] = [1.0, 1.2, 1.8, 2.4];
+/// What the level does in ordinary life at least: this share of the cycle, and of the usual bend.
+const RIPPLE_OF_CYCLE: f32 = 0.06;
+const RIPPLE_OF_GRAIN: f32 = 0.25;
 
 /// One bend counts as this many usual bends at most, and what the first ones may teach.
 const GRAIN_CLIP: f32 = 4.0;
@@ -231,13 +233,10 @@ impl<const B: usize> Thermal<B> {
             self.moved = 0.0;
             return;
         }
-        if let Some(moved) = self.level.step(now_ms, middle, age) {
+        let ripple = (RIPPLE_OF_CYCLE * self.cycle.reach()).max(RIPPLE_OF_GRAIN * self.grain);
+        if let Some(moved) = self.level.step(now_ms, middle, ripple, age) {
             let [up_4h, up_6h, down_90min, down_3h] = moved.scores;
-            let [a, b, c, d] = LEVEL;
-            let (up, down) = (
-                (a * up_4h).max(b * up_6h),
-                (c * down_90min).max(d * down_3h),
-            );
+            let (up, down) = (up_4h.max(up_6h), down_90min.max(down_3h));
             self.moved = up.max(down);
             out.note(Head::LevelUp, up);
             out.note(Head::LevelDown, down);
