@@ -1,8 +1,9 @@
 //! A broker inside this process, for displays on the vehicle. The only file of the gateway that names rumqttd.
 //!
 //! Promises: `local/alerts/ID` holds the last transition of each alert that is not closed, retained, and
-//! `local/alerts/open` the list of those that are open; few connections and little memory. Never: a fleet's
-//! broker; whoever may connect may also publish.
+//! `local/alerts/open` the list of those that are open; few connections and little memory. A client that makes
+//! its library panic makes it deaf until the next start of the process; alerts then reach the centre, the command
+//! and the buzzer, and the log says it. Never: a fleet's broker; whoever may connect may also publish.
 
 use std::collections::HashMap;
 use std::net::TcpListener;

@@ -29,7 +29,7 @@ use hook::Hook;
 /// Alerts that may wait for the notify thread: every condition of a vehicle at once.
 const NOTICES_MAX: usize = 64;
 const STACK_LEN: usize = 256 * 1024;
-/// Threads of the broker's library: a panic there ends the broker and not the gateway.
+/// Threads of the broker's library: after a panic there the broker is deaf, and the gateway goes on.
 const BROKER_THREADS: [&str; 3] = [broker::THREAD, broker::SERVER_THREAD, "router-0"];
 
 /// Something to tell.
@@ -49,7 +49,7 @@ pub struct Notifier {
     dropped: u64,
 }
 
-/// Whether a panic in a thread of this name ends the broker alone.
+/// Whether a panic in a thread of this name concerns the broker alone.
 #[must_use]
 pub fn is_of_broker(thread: &str) -> bool {
     BROKER_THREADS.contains(&thread)

@@ -151,9 +151,13 @@ fn end_with_panics() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         tracing::error!(thread = thread.name(), "{info}");
-        // A client can take the local broker down, but not the gateway with it.
         if !thread.name().is_some_and(is_of_broker) {
             std::process::exit(1);
+        }
+        // A client can take the local broker down, but not the gateway with it. What is built for the vehicle
+        // aborts after this hook, so a thread of the broker stays in it.
+        loop {
+            std::thread::park();
         }
     }));
 }
