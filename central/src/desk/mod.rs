@@ -11,12 +11,6 @@
 //! Reading order: `item`, `event`, `vehicle` (what people see), `handle` (how to ask), `core` (what things mean),
 //! `store` (the file), `send` (how routes reach their receivers), `tap` and the `Feed` (where things come from), `thread`.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the page and the API ask what nobody else asks"
-)]
-
 mod core;
 mod event;
 mod groups;
@@ -32,14 +26,14 @@ mod thread;
 mod vehicle;
 
 pub(crate) use core::{Command, Fed, Known, Notification, OrderError, SensorKnown};
-pub(crate) use event::{Event, EventKind};
+pub(crate) use event::Event;
 pub(crate) use handle::Desk;
-pub(crate) use item::{AlertItem, AuditEntry, Filter, ITEMS_MAX, Note};
+pub(crate) use item::{AlertItem, Filter};
 pub(crate) use send::Place;
 pub(crate) use store::{Orders, Reader, StoreError};
-pub(crate) use tap::{Tap, Tapped, Vitals};
+pub(crate) use tap::{Tapped, Vitals};
 pub(crate) use thread::{Running, start};
-pub(crate) use vehicle::{Condition, MoreView, SensorView, StatusView, VehicleState};
+pub(crate) use vehicle::VehicleState;
 
 /// Why the main database cannot be read; it may work later.
 #[derive(Debug, thiserror::Error)]

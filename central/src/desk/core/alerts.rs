@@ -34,14 +34,6 @@ pub(crate) enum Transition {
 }
 
 impl Transition {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Raised,
-        Self::Escalated,
-        Self::Acknowledged,
-        Self::Cleared,
-        Self::Closed,
-    ];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raised => "raised",
