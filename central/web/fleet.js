@@ -7,6 +7,12 @@ import * as words from "./words.js";
 
 const CHUNK = 200;
 
+// What a vehicle carries comes before how it is cooled.
+function mainValue(vehicle) {
+  const loads = new Set((vehicle.desk?.sensors ?? []).filter((one) => one.role === "load").map((one) => one.name));
+  return vehicle.values.find((one) => loads.has(one.sensor)) ?? vehicle.values.find((one) => one.unit === "degC") ?? vehicle.values[0];
+}
+
 export function fleet(main, { me, go }) {
   const search = h("input", { type: "search", id: "search", placeholder: "Name or state", "aria-label": "Search vehicles", autocomplete: "off" });
   const summary = h("p", { class: "summary", role: "status" });
@@ -41,7 +47,7 @@ export function fleet(main, { me, go }) {
     mark(entry.link, "state", state);
     const word = words.rank(state) ? state : words.condition(vehicle);
     put(entry.state, word);
-    const first = vehicle.values.find((one) => one.unit === "degC") ?? vehicle.values[0];
+    const first = mainValue(vehicle);
     put(entry.value, !first ? "–" : first.fault ? words.kind(first.fault) : words.value(first.value, first.unit));
     entry.link.title = first ? first.sensor : "";
     aged(vehicle, entry);
