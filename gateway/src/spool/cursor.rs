@@ -14,7 +14,8 @@
 //!
 //! Promises: the slots take their room when the spool is made, so that a loss can be written when the disk
 //! is full; a torn write leaves the others. A lost or old cursor costs re-sends, never records: the log is
-//! the one truth. Never: writes over one of the two newest slots.
+//! the one truth. A start syncs the slots before it writes one, so that however many processes are killed in a row
+//! before their syncs, what was durable stays. Never: writes over one of the two newest slots.
 
 use std::io;
 
@@ -226,6 +227,27 @@ fn encode(book: &Book, generation: u64, version: u16) -> Option<Vec<u8>> {
 }
 
 impl Cursor {
+    /// Makes durable what a process wrote that was killed before its sync; before the first write of a start, since
+    /// two such processes in a row would leave the only durable slot to be written over. A slot whose sync fails is
+    /// in doubt for ever and the next one to be written.
+    pub(crate) fn settle(&mut self, disk: &mut dyn Disk) {
+        if is_on(Mutant::CursorOfTheKilledInDoubt) || is_on(Mutant::BeginningNotSynced) {
+            return;
+        }
+        for (slot, name) in self.slots.iter_mut().zip(SLOTS) {
+            if slot.is_broken {
+                continue;
+            }
+            if let Err(error) = disk.sync(&format!("{}/{name}", self.folder)) {
+                tracing::warn!(%error, "a slot of the cursor cannot be synced");
+                *slot = Slot {
+                    generation: 0,
+                    is_broken: true,
+                };
+            }
+        }
+    }
+
     /// Whether every slot has its room.
     pub(crate) fn is_complete(&self) -> bool {
         self.slots.iter().all(|slot| !slot.is_broken)

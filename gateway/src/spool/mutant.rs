@@ -68,6 +68,9 @@ pub(crate) enum Mutant {
     HeaderKept,
     /// Frames are written into a recycled segment before its new header is durable.
     BeginningNotSynced,
+    /// What a process wrote that was killed before its sync stays in the page cache. [`Self::BeginningNotSynced`] does
+    /// so, too: its seeds are of a time before both were mended.
+    CursorOfTheKilledInDoubt,
     /// Acknowledged frames are written behind those that are not.
     HistoryOutOfOrder,
     /// What was lost is forgotten when the cursor is written.

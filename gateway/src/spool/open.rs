@@ -68,6 +68,9 @@ impl Spool {
         } else {
             PerLane::default()
         };
+        if disk_was_read {
+            contents.cursor.cursor.settle(disk.as_mut());
+        }
         let lanes = PerLane::from_fn(|lane| {
             let segments = std::mem::take(contents.lanes.get_mut(lane));
             LaneLog::new(segments.into(), *tails.get(lane))
