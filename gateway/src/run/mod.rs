@@ -154,9 +154,10 @@ fn end_with_panics() {
         if !thread.name().is_some_and(is_of_broker) {
             std::process::exit(1);
         }
-        // A client can take the local broker down, but not the gateway with it. What is built for the vehicle
-        // aborts after this hook, so a thread of the broker stays in it.
-        loop {
+        // A client can take the local broker down, but not the gateway with it. Where a panic unwinds, the broker's
+        // library may lose that client alone. What is built for the vehicle aborts after this hook, so the thread
+        // stays in it.
+        while cfg!(panic = "abort") {
             std::thread::park();
         }
     }));
