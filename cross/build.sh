@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds the vehicle's binary for ARM: one command per artefact.
+# Builds the vehicle's binaries for ARM: one command per target.
 #
 #     cross/build.sh [--offline] TARGET...      or      cross/build.sh all
 #     cross/build.sh --program fleet-central x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu
 #
-# Leaves target/cross/TARGET/fleet-gateway, static and stripped, and checks it with cross/check.sh. The centre
-# carries SQLite in C and is linked with the C library of the machine: Debian 12 or later runs it.
+# Leaves target/cross/TARGET/fleet-gateway and fleet-gateway-broker, static and stripped, and checks them with
+# cross/check.sh. The centre carries SQLite in C and is linked with the C library of the machine: Debian 12 or
+# later runs it.
 # Promises: the standard library is rustup's where the target is installed or can be added, else it is
 # built from the rust-src of the very same release; what is missing is named in one sentence and the
 # exit code is 1. Never: a host build made with RUSTC_BOOTSTRAP, or a system package installed.
@@ -76,8 +77,8 @@ remapped() {
 }
 
 build() {
-    local target=$1 upper cargo=(cargo build) folder=$out/build flags is_static=1
-    [ "$program" = fleet-gateway ] || is_static=
+    local target=$1 upper cargo=(cargo build) folder=$out/build flags is_static=1 program
+    [ "${programs[0]}" != fleet-central ] || is_static=
     upper=$(tr 'a-z-' 'A-Z_' <<<"$target")
     flags="$(remapped)"
     choose_std "$target"
@@ -112,24 +113,27 @@ build() {
         export RUSTC_BOOTSTRAP=1
         folder=$out/build-std
     fi
-    env "CARGO_TARGET_${upper}_RUSTFLAGS=$flags" CARGO_TARGET_DIR="$folder" \
-        "${cargo[@]}" --manifest-path "$repo/Cargo.toml" --profile "$profile" --locked ${offline:+--offline} \
-        "${std_flags[@]}" --package "$crate" --bin "$program" --target "$target" >&2
     mkdir -p "$out/$target"
-    install -m 755 "$folder/$target/$profile/$program" "$out/$target/$program"
-    "$repo/cross/check.sh" "$target" "$out/$target/$program"
+    # Each by itself: together, one would be built with the features that the other asks of what both use.
+    for program in "${programs[@]}"; do
+        env "CARGO_TARGET_${upper}_RUSTFLAGS=$flags" CARGO_TARGET_DIR="$folder" \
+            "${cargo[@]}" --manifest-path "$repo/Cargo.toml" --profile "$profile" --locked ${offline:+--offline} \
+            "${std_flags[@]}" --package "${program#fleet-}" --bin "$program" --target "$target" >&2
+        install -m 755 "$folder/$target/$profile/$program" "$out/$target/$program"
+        "$repo/cross/check.sh" "$target" "$out/$target/$program"
+    done
 }
 
-offline= program=fleet-gateway crate=gateway profile=vehicle
+offline= programs=(fleet-gateway fleet-gateway-broker) profile=vehicle
 targets=()
 while [ $# -gt 0 ]; do
     case $1 in
     --offline) offline=1 ;;
     --program)
         case ${2:-} in
-        fleet-gateway) ;;
-        fleet-central) program=fleet-central crate=central profile=release all=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu) ;;
-        *) die "--program ${2:-}: allowed are fleet-gateway and fleet-central" ;;
+        fleet-gateway | fleet-gateway-broker) programs=("$2") ;;
+        fleet-central) programs=("$2") profile=release all=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu) ;;
+        *) die "--program ${2:-}: allowed are fleet-gateway, fleet-gateway-broker and fleet-central" ;;
         esac
         shift
         ;;
@@ -139,7 +143,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-readonly all program crate profile
+readonly all programs profile
 [ ${#targets[@]} -gt 0 ] || die "usage: cross/build.sh [--offline] [--program PROGRAM] TARGET... | all; targets: ${all[*]}"
 for target in "${targets[@]}"; do
     [[ " ${all[*]} " == *" $target "* ]] || die "$target is not one of: ${all[*]}"

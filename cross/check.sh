@@ -9,6 +9,7 @@ readonly target=$1 file=$2
 # A budget has room for a year of features, not for a second TLS library. The centre carries SQLite and a page.
 case $file in
 */fleet-central) budget_bytes=$((32 * 1024 * 1024)) linked=dynamic ;;
+*/fleet-gateway-broker) budget_bytes=3500000 linked=static ;;
 *) budget_bytes=6000000 linked=static ;;
 esac
 readonly budget_bytes linked
@@ -37,4 +38,4 @@ if [ "$machine" = ARM ]; then
 fi
 size=$(stat -c %s "$file")
 [ "$size" -le "$budget_bytes" ] || die "$file has $size bytes, the budget is $budget_bytes"
-printf '%s: %s, %s bytes of %s, %s%s\n' "$target" "$machine" "$size" "$budget_bytes" "$linked" "${cpu:+, $cpu}"
+printf '%s: %s for %s, %s bytes of %s, %s%s\n' "$target" "${file##*/}" "$machine" "$size" "$budget_bytes" "$linked" "${cpu:+, $cpu}"

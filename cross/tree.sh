@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what the vehicle's binary is made of: no C beyond ring and libc, one TLS provider at most.
+# Checks what the vehicle's binaries are made of: no C beyond ring and libc, one TLS provider at most.
 #
 #     cross/tree.sh
 #
@@ -16,20 +16,21 @@ readonly may_compile=(ring)
 readonly rust_only=(ioctl-sys linux-raw-sys)
 readonly forbidden=(aws-lc-rs aws-lc-sys openssl-sys native-tls)
 
-tree() { cargo tree --offline --locked --package gateway --edges normal,build --target "$target" "$@"; }
+tree() { cargo tree --offline --locked --package "$package" --edges normal,build --target "$target" "$@"; }
 among() { local word=$1; shift; [[ " $* " == *" $word "* ]]; }
 bad=0
 complain() {
-    printf 'cross: %s: %s\n' "$target" "$1" >&2
+    printf 'cross: %s: %s: %s\n' "$package" "$target" "$1" >&2
     tree --invert "$2" >&2 || true
     bad=1
 }
 
-for target in "${targets[@]}"; do
-    before=$bad bad=0
+check() {
+    local before=$bad names name user
+    bad=0
     names=$(tree --prefix none --format '{p}' | awk '{ print $1 }' | sort -u)
     for name in $names; do
-        if among "$name" "${forbidden[@]}"; then complain "$name is not allowed in the gateway" "$name"; fi
+        if among "$name" "${forbidden[@]}"; then complain "$name is not allowed on the vehicle" "$name"; fi
         case $name in
         *-sys) among "$name" "${rust_only[@]}" || complain "$name links C code" "$name" ;;
         esac
@@ -40,8 +41,12 @@ for target in "${targets[@]}"; do
         fi
     done
     if [ "$bad" = 0 ]; then
-        printf '%s: %s crates, no C beyond ring and libc\n' "$target" "$(wc -w <<<"$names")"
+        printf '%s: %s: %s crates, no C beyond ring and libc\n' "$package" "$target" "$(wc -w <<<"$names")"
     fi
     bad=$((bad | before))
+}
+
+for package in gateway gateway-broker; do
+    for target in "${targets[@]}"; do check; done
 done
 exit "$bad"

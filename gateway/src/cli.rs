@@ -18,6 +18,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::notify::find_program;
 use crate::status::{self, AskError};
 use crate::{doctor, gnss, run};
 
@@ -208,7 +209,7 @@ fn perform(command: Command) -> Result<(), Failure> {
             start_log(&log)?;
             run::run(&config).map_err(Failure::Running)
         }
-        Command::CheckConfig { config } => print(&load(&config.config)?.effective_toml()),
+        Command::CheckConfig { config } => check_config(&load(&config.config)?),
         Command::Status(args) => status(&args),
         Command::Doctor(args) => examine(&args),
         Command::Identify(args) => identify::perform(&args),
@@ -220,6 +221,15 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::Profile { command } => profile::perform(&command),
         Command::Spool { command } => spool::perform(&command),
     }
+}
+
+/// Prints what is in effect. What is not installed here may be where the file goes: it is told, and no error.
+fn check_config(config: &Config) -> Result<(), Failure> {
+    if let Some(Err(missing)) = config.notify.broker.as_ref().map(find_program) {
+        // Nobody is left to tell when stderr is closed.
+        writeln!(std::io::stderr(), "fleet-gateway: warning: {missing}").ok();
+    }
+    print(&config.effective_toml())
 }
 
 fn load(file: &Path) -> Result<Config, Failure> {

@@ -155,6 +155,23 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// The ids of its children that live.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn children(&self) -> anyhow::Result<Vec<u32>> {
+        let mut children = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            if let Some(id) = name.to_str().and_then(|name| name.parse().ok())
+                && parent(id) == Some(self.id())
+            {
+                children.push(id);
+            }
+        }
+        Ok(children)
+    }
+
     /// The end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -162,10 +179,37 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let id = i32::try_from(self.id())?;
-        kill_process(Pid::from_raw(id).context("process id 0")?, signal)?;
-        Ok(())
+        send(self.id(), signal)
     }
+}
+
+/// `kill -9` of a process that is not ours to wait for.
+///
+/// # Errors
+/// When it is gone.
+pub fn kill_9(id: u32) -> anyhow::Result<()> {
+    send(id, Signal::KILL)
+}
+
+/// Whether it lives: whoever inherits a dead process may not have looked after it yet.
+#[must_use]
+pub fn is_alive(id: u32) -> bool {
+    parent(id).is_some()
+}
+
+/// The parent of a process that lives.
+fn parent(id: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name of the program stands in brackets and may hold anything.
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+    (words.next()? != "Z").then_some(())?;
+    words.next()?.parse().ok()
+}
+
+fn send(id: u32, signal: Signal) -> anyhow::Result<()> {
+    let id = i32::try_from(id)?;
+    kill_process(Pid::from_raw(id).context("process id 0")?, signal)?;
+    Ok(())
 }
 
 impl Drop for Process {

@@ -32,6 +32,8 @@ pub struct LocalBrokerConfig {
     pub listen: SocketAddr,
     /// Who may connect; everybody, without it.
     pub login: Option<LoginFile>,
+    /// The program that does it; the one that is installed beside ours, without it.
+    pub program: Option<PathBuf>,
 }
 
 /// `[hook]`
@@ -85,8 +87,13 @@ fn read_broker(root: &mut Section<'_>) -> Result<Option<LocalBrokerConfig>, Conf
         let allowed = "a user name with password_file, or a loopback address to listen on";
         return Err(section.missing("username", allowed));
     }
+    let program = section.path_if_any("program")?;
     root.adopt("local_broker", section)?;
-    Ok(Some(LocalBrokerConfig { listen, login }))
+    Ok(Some(LocalBrokerConfig {
+        listen,
+        login,
+        program,
+    }))
 }
 
 fn read_hook(root: &mut Section<'_>) -> Result<Option<HookConfig>, ConfigError> {

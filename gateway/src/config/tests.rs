@@ -674,6 +674,10 @@ fn what_tells_people_on_the_vehicle_is_off_and_needs_a_password_beyond_this_mach
     let config = Config::parse(&file, &all).unwrap();
     let (broker, hook) = (config.notify.broker.unwrap(), config.notify.hook.unwrap());
     assert!(broker.login.is_some() && !config.effective.to_string().contains("hunter2"));
+    assert_eq!(broker.program, None, "the one that is installed");
+    let other = and("[local_broker]\nlisten = \"127.0.0.1:1\"\nprogram = \"broker\"");
+    let other = Config::parse(&file, &other).unwrap().notify.broker.unwrap();
+    assert_eq!(other.program, Some(folder.path().join("broker")));
     assert_eq!(
         (hook.command.len(), hook.timeout_ms, hook.queue_count),
         (2, 5000, 16)

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Problem;
 use crate::config::{Config, ConfigError};
+use crate::notify::{NoProgram, find_program};
 use crate::status;
 
 /// What is known about the identity.
@@ -39,6 +40,9 @@ pub fn examine_identity(file: &Path) -> IdentityReport {
             report.device = Some(config.device.to_string());
             if let Err(sentence) = config.broker.keys.read() {
                 report.problems.push(unusable_keys(sentence));
+            }
+            if let Some(Err(missing)) = config.notify.broker.as_ref().map(find_program) {
+                report.problems.push(no_broker(&missing));
             }
             if let Ok(answer) = status::ask(&config.status.socket) {
                 report.is_running = true;
@@ -74,6 +78,14 @@ fn unusable_keys(sentence: String) -> Problem {
         what: sentence,
         advice: "look at it as the user of the service: `sudo -u fleet-gateway fleet-gateway doctor`; ask the \
                  one who runs the broker for a certificate of this vehicle's own"
+            .to_owned(),
+    }
+}
+
+fn no_broker(missing: &NoProgram) -> Problem {
+    Problem {
+        what: missing.to_string(),
+        advice: "displays hear nothing: install the package of fleet-gateway again, or remove [local_broker]"
             .to_owned(),
     }
 }
@@ -154,6 +166,20 @@ mod tests {
                       [[bus.sensor]]\nname = \"s\"\ndriver = \"tmp117\"\naddress = 0x48\n";
         let report = examined(Some(no_key));
         assert!(report.text().contains("ca.crt"), "{}", report.text());
+    }
+
+    #[test]
+    fn a_local_broker_that_is_not_installed_is_told_with_the_place() {
+        let report = examined(Some(
+            "[device]\nid = \"truck-1\"\n[broker]\nhost = \"b\"\n[[bus]]\nname = \"i\"\npath = \"/dev/i2c-1\"\n\
+             [[bus.sensor]]\nname = \"s\"\ndriver = \"tmp117\"\naddress = 0x48\n\
+             [local_broker]\nlisten = \"127.0.0.1:1884\"\nprogram = \"/nowhere/broker\"\n",
+        ));
+        assert!(
+            report.text().contains("/nowhere/broker"),
+            "{}",
+            report.text()
+        );
     }
 
     #[test]

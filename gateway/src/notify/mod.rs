@@ -1,7 +1,7 @@
 //! How people on the vehicle are told, without any uplink: displays, a command, a buzzer.
 //!
 //! ```text
-//!  pipeline --bounded, never waits--> notify thread --> local broker (retained local/alerts/...)
+//!  pipeline --bounded, never waits--> notify thread --bounded--> local broker, a child process (broker/)
 //!                                          |----------> buzzer line
 //!                                          +--bounded--> hook thread --> command, alert as JSON on stdin
 //! ```
@@ -23,14 +23,13 @@ use firmware_shared::alert::{Alert, AlertState};
 use crate::clock::boottime_ms;
 use crate::config::NotifyConfig;
 use broker::LocalBroker;
+pub use broker::{NoProgram, find_program};
 use buzzer::{Buzzer, Line};
 use hook::Hook;
 
 /// Alerts that may wait for the notify thread: every condition of a vehicle at once.
 const NOTICES_MAX: usize = 64;
 const STACK_LEN: usize = 256 * 1024;
-/// Threads of the broker's library: after a panic there the broker is deaf, and the gateway goes on.
-const BROKER_THREADS: [&str; 3] = [broker::THREAD, broker::SERVER_THREAD, "router-0"];
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,12 +46,6 @@ pub struct Notifier {
     notices: Option<Sender<Notice>>,
     thread: Option<JoinHandle<()>>,
     dropped: u64,
-}
-
-/// Whether a panic in a thread of this name concerns the broker alone.
-#[must_use]
-pub fn is_of_broker(thread: &str) -> bool {
-    BROKER_THREADS.contains(&thread)
 }
 
 impl Notifier {
@@ -118,11 +111,8 @@ struct Room {
 impl Room {
     fn open(config: &NotifyConfig) -> Self {
         let broker = config.broker.as_ref().and_then(|broker| {
-            let started = LocalBroker::start(broker);
-            started
-                .inspect_err(|error| {
-                    tracing::warn!(listen = %broker.listen, error, "there is no local broker");
-                })
+            LocalBroker::start(broker)
+                .inspect_err(|error| tracing::error!(%error, "there is no local broker"))
                 .ok()
         });
         let hook = config.hook.clone().and_then(|hook| {
@@ -163,18 +153,21 @@ impl Room {
         if let Some((_, line)) = &mut self.buzzer {
             line.set(boottime_ms(), false);
         }
+        if let Some(broker) = &mut self.broker {
+            broker.close();
+        }
     }
 
     fn hear(&mut self, notice: Notice) {
         let Notice { alert, is_news } = notice;
-        let json = serde_json::to_vec(&alert).unwrap_or_default();
+        let json = serde_json::to_string(&alert).unwrap_or_default();
         let id = alert.id.to_string();
         let is_over = alert.state == AlertState::Closed;
         if let Some(broker) = &mut self.broker {
             broker.tell(&id, &json, is_over);
         }
         if let Some(hook) = self.hook.as_mut().filter(|_| is_news) {
-            hook.tell(alert.severity, json);
+            hook.tell(alert.severity, json.into_bytes());
         }
         if let Some((buzzer, _)) = &mut self.buzzer {
             buzzer.hear(boottime_ms(), &alert);
@@ -191,7 +184,7 @@ impl Room {
         if let Some(broker) = &mut self.broker {
             let mut open: Vec<&Alert> = self.open.values().collect();
             open.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
-            broker.tell_open(&serde_json::to_vec(&open).unwrap_or_default());
+            broker.tell_open(&serde_json::to_string(&open).unwrap_or_default());
         }
     }
 

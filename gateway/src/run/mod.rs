@@ -42,7 +42,7 @@ use crate::deliver::Deliver;
 use crate::forward::link::LinkEvent;
 use crate::forward::mqtt::MqttLink;
 use crate::identity;
-use crate::notify::{self, Notice, is_of_broker};
+use crate::notify::{self, Notice};
 use crate::sample::SensorBoard;
 use crate::sequencer::{self, Intake, QUEUE_COUNT_MAX};
 use crate::spool::disk::RealDisk;
@@ -151,15 +151,7 @@ fn end_with_panics() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         tracing::error!(thread = thread.name(), "{info}");
-        if !thread.name().is_some_and(is_of_broker) {
-            std::process::exit(1);
-        }
-        // A client can take the local broker down, but not the gateway with it. Where a panic unwinds, the broker's
-        // library may lose that client alone. What is built for the vehicle aborts after this hook, so the thread
-        // stays in it.
-        while cfg!(panic = "abort") {
-            std::thread::park();
-        }
+        std::process::exit(1);
     }));
 }
 
