@@ -80,12 +80,43 @@ impl Weather {
     }
 }
 
+/// What a life does more often than chance would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// Everything as it comes.
+    None,
+    /// What is written is acknowledged before the next segment is needed; the power goes while one is used again.
+    Turnover,
+    /// Each cursor says much that the one before did not; the power goes while it is written.
+    Bookkeeping,
+}
+
+impl Habit {
+    pub(crate) fn of(seed: u64) -> Self {
+        match seed % 3 {
+            0 => Self::None,
+            1 => Self::Turnover,
+            _ => Self::Bookkeeping,
+        }
+    }
+
+    /// Where the power likes to go.
+    fn site(self) -> Option<Site> {
+        match self {
+            Self::None => None,
+            Self::Turnover => Some(Site::Recycle),
+            Self::Bookkeeping => Some(Site::Cursor),
+        }
+    }
+}
+
 /// A spool, what happened to it, and the centre that it talks to.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) disk: SimDisk,
     pub(crate) weather: Weather,
     pub(crate) oracle: Oracle,
+    habit: Habit,
     random: Random,
     starts: u64,
     now_ms: u64,
@@ -96,13 +127,14 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, habit: Habit) -> Self {
         let mut random = Random::new(seed ^ 0x5EED_0F57_0000_0000);
         let weather = Weather::new(&mut random);
         Self {
             disk: SimDisk::default(),
             weather,
             oracle: Oracle::default(),
+            habit,
             random,
             starts: 0,
             now_ms: 1_000,
@@ -138,10 +170,12 @@ impl Life {
         if self.random.below(2) == 0 {
             self.answer_birth(&mut spool);
         }
-        let site = Site::ALL[self.random.below(7) as usize];
+        let site = self.some_site();
         let after = match site {
             Site::Append => self.random.below(20),
             Site::Recycle => self.random.below(5),
+            // Between the write of a slot and its sync.
+            Site::Cursor if self.habit == Habit::Bookkeeping => 1 + 2 * self.random.below(2),
             Site::Cursor => self.random.below(4),
             Site::Eviction | Site::Epoch | Site::Ledger | Site::Rewind => self.random.below(3),
         };
@@ -158,6 +192,14 @@ impl Life {
         drop(spool);
         self.die(tally);
         Ok(())
+    }
+
+    /// Where the power goes next.
+    fn some_site(&mut self) -> Site {
+        match self.habit.site() {
+            Some(site) if self.random.below(4) > 0 => site,
+            _ => Site::ALL[self.random.below(7) as usize],
+        }
     }
 
     /// Opens the spool; the power may go again meanwhile, up to three times.
@@ -291,7 +333,20 @@ impl Life {
             self.commit(spool);
         }
         match (aim, aimed) {
+            (Site::Recycle, true) if self.habit == Habit::Turnover => {
+                self.acknowledge_all(spool);
+                return self.fill(spool);
+            }
             (Site::Recycle | Site::Eviction, true) => return self.fill(spool),
+            (Site::Cursor, true) if self.habit == Habit::Bookkeeping => {
+                for _ in 0..3 {
+                    self.append(spool);
+                    self.lose(spool);
+                    self.commit(spool);
+                    self.acknowledge(spool);
+                }
+                return self.write_book(spool);
+            }
             (Site::Cursor, true) => return self.write_book(spool),
             (Site::Ledger, true) => return self.lose(spool),
             (Site::Rewind, true) => return self.rewind(spool),
@@ -426,14 +481,32 @@ impl Life {
         let is_left_out = |r: &SeqRange| range.count() == next && r.contains(left_out);
         let frames = self.oracle.whole_frames(stream, range);
         for range in frames.into_iter().filter(|r| !is_left_out(r)) {
-            self.oracle.acknowledged(stream, range);
-            numbers::add(self.centre.entry(stream).or_default(), range);
-            if let Some(known) = spool.book_unwritten_mut().stream_mut(stream) {
-                known.take(range);
-                known.note_acked();
+            self.acknowledge_range(spool, stream, range);
+        }
+        spool.settle();
+    }
+
+    /// The centre has everything that was ever written, and says so.
+    fn acknowledge_all(&mut self, spool: &mut Spool) {
+        let streams: Vec<(StreamId, u64)> = self.next_seq.iter().map(|(s, n)| (*s, *n)).collect();
+        for (stream, next) in streams {
+            let Some(all) = SeqRange::from_count(0, next) else {
+                continue;
+            };
+            for range in self.oracle.whole_frames(stream, all) {
+                self.acknowledge_range(spool, stream, range);
             }
         }
         spool.settle();
+    }
+
+    fn acknowledge_range(&mut self, spool: &mut Spool, stream: StreamId, range: SeqRange) {
+        self.oracle.acknowledged(stream, range);
+        numbers::add(self.centre.entry(stream).or_default(), range);
+        if let Some(known) = spool.book_unwritten_mut().stream_mut(stream) {
+            known.take(range);
+            known.note_acked();
+        }
     }
 
     fn answer_birth(&mut self, spool: &mut Spool) {

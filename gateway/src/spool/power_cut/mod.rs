@@ -11,7 +11,7 @@ mod tests_mutants;
 use std::collections::BTreeMap;
 
 use super::disk::Site;
-use life::Life;
+use life::{Habit, Life};
 
 /// Cuts by the site at which they hit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +60,12 @@ const CUTS_PER_SEED: u64 = 12;
 
 /// Plays a seed; what was wrong.
 pub(crate) fn play(seed: u64, tally: &mut Tally) -> Result<(), String> {
-    let mut life = Life::new(seed);
+    play_as(seed, Habit::of(seed), tally)
+}
+
+/// Plays a seed with a habit.
+pub(crate) fn play_as(seed: u64, habit: Habit, tally: &mut Tally) -> Result<(), String> {
+    let mut life = Life::new(seed, habit);
     let mut mine = Tally::default();
     while mine.cuts < CUTS_PER_SEED {
         life.live_and_die(&mut mine)
