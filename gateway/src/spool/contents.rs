@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::OnceLock;
 
 use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
 
@@ -22,8 +23,6 @@ use super::mutant::{Mutant, is_on};
 use super::scan::{self, Beginning, UNKNOWN_NOTE};
 use super::space::{FreeFile, Pool, file_name, file_of_name};
 
-/// Files whose beginnings are in RAM at once.
-const READ_FILES: usize = 256;
 /// Bytes of files without a header that are searched for frames.
 const SEARCH_LEN_MAX: u64 = 256 * 1024 * 1024;
 
@@ -96,29 +95,35 @@ pub(crate) fn read(
     contents.is_cursor_lost = was_used && contents.cursor.book.is_none();
     let of = files.len();
     let (mut begun, mut others) = (Vec::new(), Vec::new());
-    for files in files.chunks(READ_FILES) {
-        let names: Vec<String> = files.iter().map(|f| file_name(folder.name, *f)).collect();
-        let firsts = disk.read_beginnings(&names, scan::BEGINNING_LEN);
-        for ((file, name), first) in files.iter().zip(names).zip(firsts) {
-            let beginning = first.and_then(|first| {
-                let is_whole = first.len() == scan::BEGINNING_LEN;
-                let beginning = scan::beginning(disk, &name, &first)?;
-                let len = match &beginning {
-                    // A short file has been read whole.
-                    Beginning::Other if is_whole => disk.len(&name)?,
-                    _ => first.len() as u64,
-                };
-                Ok((beginning, len))
-            });
-            match beginning {
-                Ok((Beginning::Header(header, summary), _)) => begun.push(Begun {
-                    file: *file,
-                    header,
-                    summary,
-                }),
-                Ok((Beginning::Other, len)) => others.push((*file, len)),
-                Err(error) => contents.add(Err(error), name),
+    let names: Vec<String> = files.iter().map(|f| file_name(folder.name, *f)).collect();
+    for ((file, name), seen) in files.iter().zip(names.iter()).zip(see(disk, &names)) {
+        let file = *file;
+        let whole = seen.and_then(|beginning| match beginning {
+            Beginning::Header(header, summary) => Ok(Some((header, summary))),
+            Beginning::Apart(header) => {
+                let summary = scan::read_summary(disk, name, &header)?;
+                Ok(Some((header, summary)))
             }
+            // A short file has been read whole.
+            Beginning::Other(read) => {
+                let is_longer = read == scan::BEGINNING_LEN;
+                let len = if is_longer {
+                    disk.len(name)?
+                } else {
+                    read as u64
+                };
+                others.push((file, len));
+                Ok(None)
+            }
+        });
+        match whole {
+            Ok(Some((header, summary))) => begun.push(Begun {
+                file,
+                header,
+                summary,
+            }),
+            Ok(None) => {}
+            Err(error) => contents.add(Err(error), name.clone()),
         }
     }
     let book = contents.cursor.book.as_ref();
@@ -142,6 +147,21 @@ pub(crate) fn read(
         contents.cursor.book = Some(Book::new(id));
     }
     Ok(contents)
+}
+
+/// How each of the files begins.
+fn see(disk: &mut dyn Disk, names: &[String]) -> Vec<io::Result<Beginning>> {
+    let seen: Vec<OnceLock<io::Result<Beginning>>> =
+        names.iter().map(|_| OnceLock::new()).collect();
+    disk.read_beginnings(names, scan::BEGINNING_LEN, &|index, first| {
+        if let Some(seen) = seen.get(index) {
+            seen.get_or_init(|| first.map(Beginning::of));
+        }
+    });
+    let unseen = || Err(io::Error::other("nobody read it"));
+    seen.into_iter()
+        .map(|seen| seen.into_inner().unwrap_or_else(unseen))
+        .collect()
 }
 
 /// The spool that most segments belong to; of the first one when as many belong to another.

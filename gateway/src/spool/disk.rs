@@ -12,7 +12,7 @@ use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 /// What the spool is doing with the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,9 @@ impl Site {
     }
 }
 
+/// Takes the index of a file and how it begins.
+pub type See<'a> = &'a (dyn Fn(usize, io::Result<&[u8]>) + Sync);
+
 /// Files with relative names (`state`, `log/00000001.seg`).
 pub trait Disk: Send + std::fmt::Debug {
     /// Says what the calls that follow are for.
@@ -99,15 +102,16 @@ pub trait Disk: Send + std::fmt::Debug {
     /// # Errors
     /// Whatever the disk says; `NotFound` when there is none.
     fn read_at(&mut self, file: &str, offset: u64, out: &mut [u8]) -> io::Result<usize>;
-    /// Reads the first `len` bytes of each of many files, or what there is of them.
-    fn read_beginnings(&mut self, files: &[String], len: usize) -> Vec<io::Result<Vec<u8>>> {
-        let read = |file: &String| {
-            let mut bytes = vec![0; len];
-            let read = self.read_at(file, 0, &mut bytes)?;
-            bytes.truncate(read);
-            Ok(bytes)
-        };
-        files.iter().map(read).collect()
+    /// Shows the first `len` bytes of each of many files, or what there is of them, with the index of the file;
+    /// from several threads, in any order.
+    fn read_beginnings(&mut self, files: &[String], len: usize, see: See<'_>) {
+        let mut bytes = vec![0; len];
+        for (index, file) in files.iter().enumerate() {
+            match self.read_at(file, 0, &mut bytes) {
+                Ok(read) => see(index, Ok(bytes.get(..read).unwrap_or_default())),
+                Err(error) => see(index, Err(error)),
+            }
+        }
     }
     /// Makes a file of `len` zeros that takes its room at once, durable but for its name; a file that has
     /// the name is made anew.
@@ -268,13 +272,13 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     ))
 }
 
-/// The first bytes of a file.
-fn beginning(path: &Path, len: usize) -> io::Result<Vec<u8>> {
-    let file = open_regular(path, OpenOptions::new().read(true))?;
-    let mut bytes = vec![0; len];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
+/// Reads the first bytes of one of a thousand files: without asking what it is. What cannot be read at an offset is
+/// an error here, too, and the listing leaves out all but regular files.
+fn beginning<'a>(root: &File, name: &str, bytes: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::openat(root, name, flags, Mode::empty())?);
+    let read = file.read_at(bytes, 0)?;
+    Ok(bytes.get(..read).unwrap_or_default())
 }
 
 fn find<'a>(open: &'a VecDeque<(String, File)>, name: &str) -> io::Result<&'a File> {
@@ -360,32 +364,31 @@ impl Disk for RealDisk {
         Ok(read)
     }
 
-    fn read_beginnings(&mut self, files: &[String], len: usize) -> Vec<io::Result<Vec<u8>>> {
+    fn read_beginnings(&mut self, files: &[String], len: usize, see: See<'_>) {
+        let root = match File::open(&self.root) {
+            Ok(root) => root,
+            Err(error) => {
+                let again = || Error::new(error.kind(), error.to_string());
+                return (0..files.len()).for_each(|index| see(index, Err(again())));
+            }
+        };
         let threads =
             std::thread::available_parallelism().map_or(1, |n| n.get().min(READ_THREADS_MAX));
         let share = files.len().div_ceil(threads).max(READ_SHARE_MIN);
-        let root = &self.root;
-        let read_share = |share: &[String]| -> Vec<_> {
-            share
-                .iter()
-                .map(|file| beginning(&root.join(file), len))
-                .collect()
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = files
-                .chunks(share)
-                .skip(1)
-                .map(|share| scope.spawn(move || read_share(share)))
-                .collect();
-            let mut read: Vec<_> = files.chunks(share).take(1).flat_map(read_share).collect();
-            for other in others {
-                match other.join() {
-                    Ok(more) => read.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+        let read_share = |(first, share): (usize, &[String])| {
+            let mut bytes = vec![0; len];
+            for (index, file) in (first..).zip(share) {
+                see(index, beginning(&root, file, &mut bytes));
             }
-            read
-        })
+        };
+        let mut shares = (0..).step_by(share).zip(files.chunks(share));
+        let mine = shares.next();
+        std::thread::scope(|scope| {
+            for other in shares {
+                scope.spawn(move || read_share(other));
+            }
+            mine.into_iter().for_each(read_share);
+        });
     }
 
     fn create(&mut self, file: &str, len: u64) -> io::Result<()> {

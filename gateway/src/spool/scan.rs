@@ -69,32 +69,42 @@ pub(crate) struct Claims {
 pub(crate) enum Beginning {
     /// With a header, and a summary when the segment is full.
     Header(SegmentHeader, Option<Summary>),
-    /// With something else.
-    Other,
+    /// With a header that puts the summary behind what was read.
+    Apart(SegmentHeader),
+    /// With something else; how many bytes were read.
+    Other(usize),
 }
 
 /// Bytes of a file in which a header and, with all but the largest padding, a summary lie.
 pub(crate) const BEGINNING_LEN: usize = 8192;
 
-/// Reads the beginning of a segment file from its first [`BEGINNING_LEN`] bytes.
+impl Beginning {
+    /// Of a segment file that has these first [`BEGINNING_LEN`] bytes, or has no more.
+    pub(crate) fn of(first: &[u8]) -> Self {
+        let Some(header) = SegmentHeader::decode(first) else {
+            return Self::Other(first.len());
+        };
+        let align = header.align as usize;
+        match first.get(align..2 * align) {
+            Some(bytes) => Self::Header(header, Summary::decode(bytes, &header)),
+            None => Self::Apart(header),
+        }
+    }
+}
+
+/// Reads the summary that lies behind the header of a segment file.
 ///
 /// # Errors
 /// Whatever the disk says.
-pub(crate) fn beginning(disk: &mut dyn Disk, file: &str, first: &[u8]) -> io::Result<Beginning> {
-    let Some(header) = SegmentHeader::decode(first) else {
-        return Ok(Beginning::Other);
-    };
-    let align = header.align as usize;
-    let summary = match first.get(align..2 * align) {
-        Some(bytes) => Summary::decode(bytes, &header),
-        None => {
-            let mut bytes = vec![0; align];
-            let read = disk.read_at(file, u64::from(header.align), &mut bytes)?;
-            bytes.truncate(read);
-            Summary::decode(&bytes, &header)
-        }
-    };
-    Ok(Beginning::Header(header, summary))
+pub(crate) fn read_summary(
+    disk: &mut dyn Disk,
+    file: &str,
+    header: &SegmentHeader,
+) -> io::Result<Option<Summary>> {
+    let mut bytes = vec![0; header.align as usize];
+    let read = disk.read_at(file, u64::from(header.align), &mut bytes)?;
+    bytes.truncate(read);
+    Ok(Summary::decode(&bytes, header))
 }
 
 /// Reads the frames of a segment.
