@@ -329,9 +329,14 @@ impl Record {
         match reason {
             Some(LossReason::Evicted) => Ok(()),
             Some(LossReason::ReleasedBeforeRestore) if self.asked.contains(seq) => Ok(()),
-            // What a restored centre asks for was released before; after a failed sync and a kill the
-            // process may have seen it in the page cache alone.
-            Some(LossReason::Corrupt) if has_errors && self.asked.contains(seq) => Ok(()),
+            // What a restored centre asks for was released before; after a failed sync and a kill the process
+            // may have seen it in the page cache alone. It is gone after the next cut, between frames that are all
+            // there when a later commit went to another segment.
+            Some(LossReason::Corrupt | LossReason::NotAcceptedBeforeCrash)
+                if has_errors && self.asked.contains(seq) =>
+            {
+                Ok(())
+            }
             other => Err(format!(
                 "(a) {stream:?} {seq} was durable and is not held: {other:?}"
             )),
