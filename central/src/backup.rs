@@ -1,8 +1,8 @@
-//! Backups of a SQLite database, and the way back.
+//! Backups of a SQLite database or of the desk's file, and the way back.
 //!
-//! Promises: a backup is one consistent moment of a database that may be in use; a restore replaces a database that
-//! nobody uses, whole or not at all, by a file that is a fleet database of a known version. Never: a backup written
-//! over something, a restore under a running ingest.
+//! Promises: a backup is one consistent moment of a file that may be in use; a restore replaces a file that nobody
+//! uses, whole or not at all, by one of the same kind and of a known version. Never: a backup written over something,
+//! a restore under a running centre.
 //!
 //! After a restore the centre knows less than it acknowledged. Devices hear that in the answer to their next birth,
 //! and send again what they still hold.
@@ -12,19 +12,34 @@ use std::path::Path;
 use anyhow::Context;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::desk;
 use crate::sqlite::{self, schema};
 
-fn open(path: &Path) -> anyhow::Result<Connection> {
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Readings,
+    Desk,
+}
+
+fn open(path: &Path) -> anyhow::Result<(Connection, Kind)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    let found = schema::version(&connection)?;
-    anyhow::ensure!(found > 0, "{} is not a fleet database", path.display());
-    anyhow::ensure!(
-        found <= schema::VERSION,
-        schema::SchemaError::Later { found }
-    );
-    Ok(connection)
+    let kind = match schema::version(&connection) {
+        Ok(0) => anyhow::bail!("{} is not a fleet database", path.display()),
+        Ok(found) if found > schema::VERSION => {
+            return Err(schema::SchemaError::Later { found })
+                .with_context(|| format!("cannot use {}", path.display()));
+        }
+        Ok(_) => Kind::Readings,
+        Err(schema::SchemaError::Foreign(_)) => {
+            desk::check_file(&connection, path)?;
+            Kind::Desk
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    Ok((connection, kind))
 }
 
 /// Writes a copy.
@@ -34,20 +49,30 @@ fn open(path: &Path) -> anyhow::Result<Connection> {
 pub(crate) fn backup(db: &Path, to: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(!to.exists(), "{} is there already", to.display());
     let text = to.to_str().context("the name of the backup is not text")?;
-    open(db)?
+    let (connection, _) = open(db)?;
+    connection
         .execute("VACUUM INTO ?1", [text])
         .with_context(|| format!("cannot write {}", to.display()))?;
     std::fs::File::open(to)?.sync_all()?;
     Ok(())
 }
 
-/// Puts a copy in the place of the database.
+/// Puts a copy in the place of the database or of the desk's file.
 ///
 /// # Errors
-/// When the copy is no fleet database, or an ingest uses the database.
+/// When the copy is neither, or not what is there now, or a centre uses the file.
 pub(crate) fn restore(db: &Path, from: &Path) -> anyhow::Result<()> {
-    drop(open(from)?);
+    let (_, kind) = open(from)?;
     let _lock = sqlite::lock(db)?;
+    // What is there may be damaged: then there is nothing to compare.
+    if let Ok((_, is)) = open(db) {
+        anyhow::ensure!(
+            is == kind,
+            "{} holds what {} does not: {is:?}, not {kind:?}",
+            db.display(),
+            from.display()
+        );
+    }
     let fresh = beside(db, ".restoring");
     std::fs::copy(from, &fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
     std::fs::File::open(&fresh)?.sync_all()?;

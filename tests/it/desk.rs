@@ -17,6 +17,7 @@ use tests::fleet::{Centre, CentreSetup, PATIENCE};
 use tests::link::free_port;
 use tests::process::Program;
 use tests::receiver::{Mood, Receiver};
+use tests::store::Store;
 use tests::wait;
 
 use crate::bad_input::Publisher;
@@ -37,6 +38,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         needs::nothing(
             "desk::kill_9_with_notifications_in_flight_loses_none_and_keeps_their_keys",
             killed_in_flight,
+        ),
+        needs::nothing(
+            "desk::a_restored_desk_knows_who_acknowledged_and_tells_the_rest_with_the_same_key",
+            desk_restored,
         ),
         needs::nothing(
             "desk::a_webhook_that_hangs_or_fails_delays_no_other",
@@ -422,11 +427,11 @@ fn killed_in_flight() -> anyhow::Result<()> {
         say(&mut publisher, &device, 0, 0, AlertState::Raised)?;
         expected.push(format!("{device}-1-0/raised"));
     }
-    wait::until_true(
-        "some are in flight",
-        PATIENCE,
-        || Ok(http.seen().len() >= 4),
-    )?;
+    // A vehicle would send again what the centre has not committed; this publisher does not.
+    wait::until_true("all are committed, some in flight", PATIENCE, || {
+        let stored = Store::at(centre.place())?.number("SELECT count(*) FROM alerts")?;
+        Ok(stored == 20 && http.seen().len() >= 4)
+    })?;
     let in_flight = http.seen();
     centre.kill_9()?;
     http.set_mood(Mood::Takes);
@@ -452,6 +457,76 @@ fn killed_in_flight() -> anyhow::Result<()> {
         keys.len() == expected.len(),
         "each once after the kill: {keys:?}"
     );
+    Ok(())
+}
+
+/// The run-book's "Restore", with the desk's own file.
+fn desk_restored() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let http = Receiver::http()?;
+    let mut centre = centre(folder.path(), &webhook("hook", http.port(), ""))?;
+    let mut publisher = Publisher::connect(centre.port())?;
+    say(&mut publisher, "truck-000", 0, 0, AlertState::Raised)?;
+    wait_for_keys(&http, &["truck-000-1-0/raised"])?;
+    let config = folder.path().join("central.toml");
+    let done = |centre: &Centre, args: &[&str]| -> anyhow::Result<String> {
+        let output = centre.command(args).output()?;
+        anyhow::ensure!(output.status.success(), "{args:?}: {output:?}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let config = config.display().to_string();
+    for what in [
+        &["alerts", "ack", "truck-000-1-0"][..],
+        &["alerts", "note", "truck-000-1-0", "on my way"],
+    ] {
+        let who = ["--who", "ann", "--config", &config];
+        done(&centre, &[what, &who].concat())?;
+    }
+    let database = centre.database();
+    let files = [database.clone(), database.with_extension("desk.sqlite")];
+    let files = files.map(|file| {
+        let backup = file.with_extension("backup");
+        (file.display().to_string(), backup.display().to_string())
+    });
+    for (file, backup) in &files {
+        done(&centre, &["backup", "--db", file, "--to", backup])?;
+    }
+    // After the backup: somebody is told of it, and the centre forgets that.
+    say(&mut publisher, "truck-001", 0, 0, AlertState::Raised)?;
+    wait_for_keys(&http, &["truck-001-1-0/raised"])?;
+    for (file, backup) in &files {
+        let early = centre.command(&["restore", "--db", file, "--from", backup]);
+        anyhow::ensure!(!{ early }.output()?.status.success(), "it is in use");
+    }
+    centre.kill_9()?;
+    let mixed = ["restore", "--db", &files[1].0, "--from", &files[0].1];
+    let mixed = centre.command(&mixed).output()?;
+    anyhow::ensure!(!mixed.status.success(), "the one in the place of the other");
+    for (file, backup) in &files {
+        done(&centre, &["restore", "--db", file, "--from", backup])?;
+    }
+    centre.start()?;
+    let listed = || {
+        done(
+            &centre,
+            &["alerts", "list", "--open", "--json", "--config", &config],
+        )
+    };
+    let alerts = listed()?;
+    anyhow::ensure!(!alerts.contains("truck-001"), "{alerts}");
+    let alert: serde_json::Value = serde_json::from_str(alerts.trim())?;
+    anyhow::ensure!(
+        alert["acknowledged_by"] == "ann" && alert["notes"] == 1,
+        "{alert}"
+    );
+    // The vehicle still holds it.
+    let mut publisher = Publisher::connect(centre.port())?;
+    say(&mut publisher, "truck-001", 0, 0, AlertState::Raised)?;
+    let told = |key: &str| http.keys().iter().filter(|told| *told == key).count();
+    wait::until_true("it is told again", PATIENCE, || {
+        Ok(told("truck-001-1-0/raised") == 2)
+    })?;
+    anyhow::ensure!(told("truck-000-1-0/raised") == 1, "nobody is called twice");
     Ok(())
 }
 

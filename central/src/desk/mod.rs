@@ -30,7 +30,7 @@ pub(crate) use event::Event;
 pub(crate) use handle::Desk;
 pub(crate) use item::{AlertItem, Filter};
 pub(crate) use send::Place;
-pub(crate) use store::{Orders, Reader, StoreError};
+pub(crate) use store::{Orders, Reader, StoreError, check as check_file};
 pub(crate) use tap::{Tapped, Vitals};
 pub(crate) use thread::{Running, start};
 pub(crate) use vehicle::VehicleState;

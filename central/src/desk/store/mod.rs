@@ -1,8 +1,8 @@
 //! The desk's own file: items, events, notes, audit log, and who is still to be told.
 //!
 //! Promises: a list of changes is one transaction that is on disk before anybody hears of it; an id of an event
-//! or a notification is never given twice. Never: a judgement; a file of a later version or of another program
-//! touched.
+//! or a notification is never given twice; one centre writes. Never: a judgement; a file of a later version or of
+//! another program touched.
 
 mod orders;
 mod read;
@@ -19,6 +19,7 @@ pub(super) use write::Store;
 
 use super::event::Event;
 use super::item::{AlertItem, Note};
+use crate::sqlite;
 
 /// The version that this program writes.
 const VERSION: i64 = 1;
@@ -38,6 +39,8 @@ pub(crate) enum StoreError {
     Foreign { path: PathBuf, found: i64 },
     #[error("{} has schema version {found}; this program knows versions up to {VERSION}", path.display())]
     Later { path: PathBuf, found: i64 },
+    #[error(transparent)]
+    Lock(#[from] sqlite::OpenError),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     #[error("an item of the desk cannot be read: {0}")]
@@ -117,19 +120,13 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Opens for writing, and brings an older file up to date.
-pub(crate) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
-    let mut connection = open(path, OpenFlags::default())?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // An event's id that a power cut takes back could be given to another event.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get(0));
-    let (found, version): (i64, i64) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    let is_empty = found == 0 && version == 0 && tables == 0;
-    if found != APPLICATION_ID && !is_empty {
+/// Sees to it that this is a whole file of the desk which this program can read.
+///
+/// # Errors
+/// When it is another's, or a later version's.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (found, version) = marks(connection)?;
+    if found != APPLICATION_ID {
         return Err(StoreError::Foreign {
             path: path.to_owned(),
             found,
@@ -140,6 +137,28 @@ pub(crate) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
             path: path.to_owned(),
             found: version,
         });
+    }
+    Ok(())
+}
+
+/// Whose file it is, and of which version.
+fn marks(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+    Ok((pragma("application_id")?, pragma("user_version")?))
+}
+
+/// Opens for writing, and brings an older file up to date.
+pub(crate) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = open(path, OpenFlags::default())?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // An event's id that a power cut takes back could be given to another event.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tables: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let is_empty = marks(&transaction)? == (0, 0) && tables == 0;
+    if !is_empty {
+        check(&transaction, path)?;
     }
     if is_empty {
         transaction.execute_batch(include_str!("schema.sql"))?;

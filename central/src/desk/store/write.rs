@@ -1,5 +1,6 @@
 //! The one writer.
 
+use std::fs::File;
 use std::path::Path;
 
 use firmware_shared::alert::Severity;
@@ -8,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::read::{item_by_id, owed_of};
 use super::{Audited, Change, Event, Owed, StoreError, open_to_write};
 use crate::desk::item::AlertItem;
+use crate::sqlite;
 
 /// So many events stay, however old: a reader that was away for a while goes on behind its last one.
 const EVENTS_MIN: i64 = 10_000;
@@ -16,13 +18,17 @@ const EVENTS_MIN: i64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
+    /// Keeps a second centre and a restore out.
+    _lock: File,
 }
 
 impl Store {
     /// Opens or makes the file.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = sqlite::lock(path)?;
         Ok(Self {
             connection: open_to_write(path)?,
+            _lock: lock,
         })
     }
 
