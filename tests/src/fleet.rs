@@ -288,16 +288,21 @@ pub struct Setup {
     pub more: String,
 }
 
-/// A temperature sensor with a seeded saw-tooth; `more_chip` and `more_sensor` are further lines.
+/// A temperature sensor with a seeded saw-tooth; `more_chip` and `more_sensor` are further lines. One that is called
+/// after the air that it measures has that role, any other is at the load.
 #[must_use]
 pub fn thermometer(name: &str, address: u8, more_chip: &str, more_sensor: &str) -> Sensor {
+    let role = match name {
+        "supply" | "return" => name,
+        _ => "load",
+    };
     Sensor {
         chip: format!(
             "kind = \"tmp117\"\naddress = {address}\nbase_deg_c = 4.0\namplitude_deg_c = 1.5\n\
              period_s = 1500\nnoise_lsb_rms = 1.0\n{more_chip}"
         ),
         sensor: format!(
-            "name = \"{name}\"\ndriver = \"tmp117\"\naddress = {address}\nrole = \"load\"\n\
+            "name = \"{name}\"\ndriver = \"tmp117\"\naddress = {address}\nrole = \"{role}\"\n\
              period_ms = 1000\n{more_sensor}"
         ),
     }

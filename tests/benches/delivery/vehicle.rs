@@ -78,18 +78,25 @@ fn restless(bus: &str, shortest_s: usize) -> Vec<Sensor> {
     addresses.enumerate().map(one).collect()
 }
 
-/// A vehicle with two buses of restless sensors, and what else is on the first bus.
+/// A vehicle with three buses of restless sensors, and what else is on the first bus: a sensor has four transitions
+/// before the hour that keeps it quiet.
 fn restless_vehicle(place: &Path, port: u16, more: Option<Sensor>) -> anyhow::Result<Vehicle> {
-    let mut scenario = "speed_x = 1\nseed = 8\ntruth_file = \"truth-2.jsonl\"\n".to_owned();
-    let mut second = "[[bus]]\nname = \"second\"\npath = \"sim:second.toml\"\n".to_owned();
-    for sensor in restless("b", 71) {
-        scenario += &format!("\n[[chip]]\n{}", sensor.chip);
-        second += &format!("\n[[bus.sensor]]\n{}", sensor.sensor);
-    }
     let mut setup = setup(1, restless("a", 70).into_iter().chain(more).collect());
-    setup.more = second;
+    let mut scenarios = Vec::new();
+    for (bus, seed, shortest_s) in [("b", 8, 71), ("c", 9, 72)] {
+        let mut scenario =
+            format!("speed_x = 1\nseed = {seed}\ntruth_file = \"truth-{bus}.jsonl\"\n");
+        setup.more += &format!("[[bus]]\nname = \"{bus}\"\npath = \"sim:{bus}.toml\"\n");
+        for sensor in restless(bus, shortest_s) {
+            scenario += &format!("\n[[chip]]\n{}", sensor.chip);
+            setup.more += &format!("\n[[bus.sensor]]\n{}", sensor.sensor);
+        }
+        scenarios.push((bus, scenario));
+    }
     let vehicle = Vehicle::new(gateway(), place, port, &setup)?;
-    std::fs::write(place.join("second.toml"), scenario)?;
+    for (bus, scenario) in scenarios {
+        std::fs::write(place.join(format!("{bus}.toml")), scenario)?;
+    }
     Ok(vehicle)
 }
 
