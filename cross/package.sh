@@ -109,6 +109,11 @@ package() {
     root=$(mktemp -d)
     trap 'rm -rf "$root"' RETURN
     put 755 "$binary" "$root/usr/bin/$program"
+    if [ "$program" = fleet-gateway ]; then
+        # Nobody calls it but the gateway.
+        [ -x "$binary-broker" ] || die "$binary-broker is missing: run cross/build.sh $target"
+        put 755 "$binary-broker" "$root/usr/libexec/$program-broker"
+    fi
     put_parts "$root"
     put_papers "$root" "$target"
     if [ "$program" = fleet-central ]; then libraries=$(libraries "$binary"); fi
@@ -127,12 +132,14 @@ package() {
 
 # What must hold of every package, whoever made it.
 check() {
-    local deb=$1 arch=$2 bytes list file
+    local deb=$1 arch=$2 bytes list file files
     bytes=$(stat -c %s "$deb")
     [ "$bytes" -le "$budget_bytes" ] || die "$deb has $bytes bytes, the budget is $budget_bytes"
     [ "$(dpkg-deb --field "$deb" Architecture)" = "$arch" ] || die "$deb is not for $arch"
     list=$(dpkg-deb --contents "$deb")
-    for file in "./usr/bin/$program" "./usr/lib/systemd/system/$program.service" "./usr/share/man/man1/$program.1.gz"; do
+    files=("./usr/bin/$program" "./usr/lib/systemd/system/$program.service" "./usr/share/man/man1/$program.1.gz")
+    [ "$program" != fleet-gateway ] || files+=("./usr/libexec/$program-broker")
+    for file in "${files[@]}"; do
         grep -q " $file\$" <<<"$list" || die "$deb has no $file"
     done
     # An image made with this package must not carry a name, a certificate or a spool.

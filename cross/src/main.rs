@@ -67,11 +67,11 @@ impl Program {
         }
     }
 
-    /// The cargo package that has it.
-    fn package(self) -> &'static str {
+    /// The cargo packages of what is packaged with it, its own first.
+    fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::FleetGateway => "gateway",
-            Self::FleetCentral => "central",
+            Self::FleetGateway => &["gateway", "gateway-broker"],
+            Self::FleetCentral => &["central"],
         }
     }
 
@@ -115,7 +115,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
             let metadata = std::io::read_to_string(std::io::stdin())?;
             let lock =
                 std::fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
-            let bill = materials::bill(program.package(), &metadata, &lock)?;
+            let bill = materials::bill(program.packages(), &metadata, &lock)?;
             println!("{bill:#}");
             Ok(())
         }

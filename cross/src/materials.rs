@@ -1,4 +1,4 @@
-//! The bill of materials: every crate that is linked into a program, as CycloneDX 1.5.
+//! The bill of materials: every crate that is linked into what a package carries, as CycloneDX 1.5.
 //!
 //! Promises: the graph is the one that cargo resolved for the target, without development dependencies;
 //! each crate has its version, licence, checksum and what it needs. Never: a time or a serial number, so
@@ -9,18 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-/// The bill of the workspace's package `root`.
-pub(crate) fn bill(root: &str, metadata: &str, lock: &str) -> anyhow::Result<Value> {
+/// The bill of these packages of the workspace, named after the first.
+pub(crate) fn bill(roots: &[&str], metadata: &str, lock: &str) -> anyhow::Result<Value> {
     let metadata: Value = serde_json::from_str(metadata).context("cargo metadata")?;
     let packages = by_id(&metadata, "packages")?;
     let nodes = by_id(metadata.get("resolve").context("no resolve")?, "nodes")?;
     let checksums = checksums(lock);
-    let root_id = packages
-        .iter()
-        .find(|(id, package)| text(package, "name") == root && is_member(&metadata, id))
-        .map(|(id, _)| *id)
-        .with_context(|| format!("the workspace has no package {root}"))?;
-    let reached = reached(root_id, &nodes);
+    let root_id = |root: &&str| {
+        packages
+            .iter()
+            .find(|(id, package)| text(package, "name") == *root && is_member(&metadata, id))
+            .map(|(id, _)| *id)
+            .with_context(|| format!("the workspace has no package {root}"))
+    };
+    let root_ids: Vec<&str> = roots.iter().map(root_id).collect::<anyhow::Result<_>>()?;
+    let first_id = root_ids.first().context("no package is named")?;
+    let reached = reached(&root_ids, &nodes);
     let mut components = Vec::new();
     let mut dependencies = Vec::new();
     for id in &reached {
@@ -30,12 +34,16 @@ pub(crate) fn bill(root: &str, metadata: &str, lock: &str) -> anyhow::Result<Val
             .filter_map(|id| packages.get(id).map(|package| purl(package)))
             .collect();
         dependencies.push(json!({ "ref": purl(package), "dependsOn": needs }));
-        if id != &root_id {
-            components.push(component(package, "library", &checksums));
+        if id != first_id {
+            let kind = match root_ids.contains(id) {
+                true => "application",
+                false => "library",
+            };
+            components.push(component(package, kind, &checksums));
         }
     }
-    ensure!(components.len() > 1, "{root} has no dependencies");
-    let root = packages.get(root_id).context("no root")?;
+    ensure!(components.len() > 1, "{roots:?} have no dependencies");
+    let root = packages.get(first_id).context("no root")?;
     Ok(json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -80,9 +88,9 @@ fn needs<'a>(node: Option<&&'a Value>) -> Vec<&'a str> {
     ids
 }
 
-fn reached<'a>(root: &'a str, nodes: &BTreeMap<&'a str, &'a Value>) -> BTreeSet<&'a str> {
+fn reached<'a>(roots: &[&'a str], nodes: &BTreeMap<&'a str, &'a Value>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
-    let mut open = vec![root];
+    let mut open = roots.to_vec();
     while let Some(id) = open.pop() {
         if reached.insert(id) {
             open.extend(needs(nodes.get(id)));
@@ -144,12 +152,14 @@ mod tests {
         let package = |id: &str, licence: &str| json!({ "id": id, "name": id, "version": "1.0.0", "license": licence });
         let dep = |id: &str, kind: Value| json!({ "pkg": id, "dep_kinds": [{ "kind": kind }] });
         json!({
-            "workspace_members": ["gateway"],
+            "workspace_members": ["gateway", "child"],
             "packages": [package("gateway", "MIT"), package("linked", "MIT/Apache-2.0"),
-                package("below", "ISC"), package("builder", "MIT"), package("tester", "MIT")],
+                package("below", "ISC"), package("builder", "MIT"), package("tester", "MIT"),
+                package("child", "MIT"), package("its-own", "MIT")],
             "resolve": { "nodes": [
                 { "id": "gateway", "deps": [dep("linked", Value::Null), dep("builder", "build".into()), dep("tester", "dev".into())] },
                 { "id": "linked", "deps": [dep("below", Value::Null)] },
+                { "id": "child", "deps": [dep("its-own", Value::Null)] }, { "id": "its-own", "deps": [] },
                 { "id": "below", "deps": [] }, { "id": "builder", "deps": [] }, { "id": "tester", "deps": [] },
             ] },
         })
@@ -159,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_linked_or_builds_is_named_and_what_tests_is_not() {
         let lock = "[[package]]\nname = \"below\"\nversion = \"1.0.0\"\nchecksum = \"ab12\"\n";
-        let bill = bill("gateway", &metadata(), lock).unwrap();
+        let bill = bill(&["gateway"], &metadata(), lock).unwrap();
         let names: Vec<&str> = bill["components"]
             .as_array()
             .unwrap()
@@ -181,8 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_brings_along_is_in_its_bill() {
+        let bill = bill(&["gateway", "child"], &metadata(), "").unwrap();
+        let names: Vec<String> = bill["components"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| {
+                format!(
+                    "{} {}",
+                    c["type"].as_str().unwrap(),
+                    c["name"].as_str().unwrap()
+                )
+            })
+            .collect();
+        assert_eq!(bill["metadata"]["component"]["name"], "gateway");
+        assert!(names.contains(&"application child".to_owned()), "{names:?}");
+        assert!(names.contains(&"library its-own".to_owned()), "{names:?}");
+    }
+
+    #[test]
     fn a_package_that_is_not_there_is_named() {
-        let error = bill("nobody", &metadata(), "").unwrap_err().to_string();
+        let error = bill(&["nobody"], &metadata(), "").unwrap_err().to_string();
         assert!(error.contains("nobody"), "{error}");
     }
 }
