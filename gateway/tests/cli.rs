@@ -154,6 +154,35 @@ fn check_config_prints_what_is_in_effect_and_starts_nothing() {
 }
 
 #[test]
+fn a_local_broker_that_is_not_installed_is_named_and_stops_nothing() {
+    let folder = folder();
+    let config = folder.path().join("gateway.toml");
+    let broker = "[local_broker]\nlisten = \"127.0.0.1:1884\"\nprogram = \"not-there\"\n";
+    std::fs::write(&config, format!("{CONFIG}{broker}")).unwrap();
+    let place = folder.path().join("not-there");
+    let (output, _, err) = answer(&["check-config", "--config", text(&config)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        err.contains("warning") && err.contains(text(&place)),
+        "{err}"
+    );
+
+    let mut running = Running::start(&config);
+    let log = || std::fs::read_to_string(config.with_file_name("log")).unwrap_or_default();
+    let line = until("a line of the log", || {
+        let log = log();
+        let line = log.lines().find(|line| line.contains("local broker"))?;
+        Some(line.to_owned())
+    });
+    assert!(
+        line.contains("ERROR") && line.contains(text(&place)),
+        "{line}"
+    );
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(), Some(0));
+}
+
+#[test]
 fn a_gateway_runs_answers_and_stops_cleanly_without_any_broker() {
     let folder = folder();
     let config = folder.path().join("gateway.toml");

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod cpio;
 pub mod cuts;
 pub mod debian;
+pub mod display;
 pub mod faults;
 pub mod guest;
 pub mod machine;

@@ -1,8 +1,8 @@
 //! The Debian package on a Debian with systemd, on the emulated board.
 //!
 //! Promises: an installed package without an identity runs nothing and says why; with one from the boot
-//! partition it starts under its own user, reads a real `/dev/i2c-N` and resolves the broker's name; it comes
-//! back from `kill -9`; when the card hangs, the pipeline hangs, and the watchdog starts it again; an upgrade
+//! partition it starts under its own user, reads a real `/dev/i2c-N` and resolves the broker's name; its local
+//! broker runs under the unit's restrictions; it comes back from `kill -9`; when the card hangs, the pipeline hangs, and the watchdog starts it again; an upgrade
 //! with a spool full of readings loses none; a removal keeps spool and configuration, a purge asks nothing.
 //! Never: a change to the package under test.
 
@@ -35,6 +35,12 @@ const READINGS: usize = 5;
 const PRELOADED: usize = 5_000;
 /// The watchdog of the test, so that a hang is over within seconds; and room between two lives to see both.
 const QUICK: &str = "[Service]\\nWatchdogSec=10\\nRestartSec=15\\n";
+/// Connects to the local broker, subscribes to what is open, and prints the answers: CONNACK, SUBACK and a
+/// PUBLISH are 32 bytes.
+const DISPLAY: &str = "exec 3<>/dev/tcp/127.0.0.1/1884; \
+    printf \"\\x10\\x13\\0\\x04MQTT\\x04\\x02\\0\\x3c\\0\\x07display\" >&3; \
+    printf \"\\x82\\x16\\0\\x01\\0\\x11local/alerts/open\\0\" >&3; \
+    timeout 20 head -c 32 <&3 | tr -cd \"[:print:]\"";
 /// Between the two versions of an upgrade.
 const PAUSE: &str = "[Service]\\nExecStartPre=/bin/sleep 15\\n";
 /// While the card hangs, readings are taken that nobody can accept: the watchdog's time, twice.
@@ -263,11 +269,17 @@ impl Yard {
         let status =
             debian.run("fleet-gateway status --config /etc/fleet-gateway/gateway.toml --json")?;
         ensure!(status.contains("\"device\""), "status says {status}");
+        let open = debian.run(&format!("bash -c '{DISPLAY}'"))?;
+        ensure!(
+            open.contains("local/alerts/open[]"),
+            "the local broker tells a display {open:?}"
+        );
         let exposure =
             debian.code("systemd-analyze security fleet-gateway --no-pager | tail -n 1")?;
         let rss = debian
             .run("grep VmHWM /proc/$(systemctl show -p MainPID --value fleet-gateway)/status")?;
         self.note(format!("started by systemd: {shown}"));
+        self.note("its local broker tells a display that nothing is open");
         self.note(format!(
             "doctor beside it ends with {}: {}",
             doctor.0, doctor.1
@@ -460,7 +472,7 @@ fn configuration(port: u16) -> String {
          backoff_ms_min = 100\nbackoff_ms_max = 1000\nreconnect_spread_ms = 0\n\n[[bus]]\nname = \"usb\"\n\
          path = \"@I2C@\"\n\n[[bus.sensor]]\nname = \"cargo\"\ndriver = \"tmp117\"\naddress = {THERMOMETER}\n\
          role = \"load\"\nperiod_ms = 1000\n\n[[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\n\
-         address = {RECEIVER}\nrole = \"vehicle\"\n"
+         address = {RECEIVER}\nrole = \"vehicle\"\n\n[local_broker]\nlisten = \"127.0.0.1:1884\"\n"
     )
 }
 

@@ -1,10 +1,13 @@
 //! The first run of an ARM artefact: under user-mode QEMU, on simulated buses, against a centre on loopback.
 //!
 //! Promises: version, configuration check and a run of ten seconds are those of the artefact itself; what
-//! its simulated chips handed out is compared with the database, reading by reading. Never: I2C through a
+//! its simulated chips handed out is compared with the database, reading by reading; its local broker, the
+//! artefact beside it, says what is open. Never: I2C through a
 //! kernel: user-mode QEMU does not pass it on, that is what the emulated board is for.
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -14,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::centre::Centre;
 use crate::clock::wait_for;
+use crate::display;
 use crate::oracle::Life;
 use crate::world::Truth;
 
@@ -46,15 +50,19 @@ impl Smoke<'_> {
     pub fn run(&self) -> anyhow::Result<Vec<String>> {
         let version = self.version()?;
         let mut centre = Centre::start(self.central, self.folder)?;
-        let config = self.write_configuration(centre.port())?;
+        let display_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
+        let config = self.write_configuration(centre.port(), display_port)?;
         self.check_config(&config)?;
-        let (stored, truth) = self.ten_seconds(&config, &mut centre)?;
+        let (stored, truth) = self.ten_seconds(&config, &mut centre, display_port)?;
         centre.verify()?;
         Ok(vec![
             version,
             "the package's configuration is accepted with a device's name and refused without"
                 .to_owned(),
             format!("{stored} of {truth} readings stored once, clean stop"),
+            "the local broker tells a display that nothing is open".to_owned(),
         ])
     }
 
@@ -90,7 +98,23 @@ impl Smoke<'_> {
         Ok(text)
     }
 
-    fn write_configuration(&self, port: u16) -> anyhow::Result<PathBuf> {
+    /// The local broker as the gateway starts it: the kernel does not run ARM programs by itself.
+    fn write_broker(&self) -> anyhow::Result<PathBuf> {
+        let broker = self.gateway.with_file_name("fleet-gateway-broker");
+        ensure!(broker.is_file(), "there is no {}", broker.display());
+        let script = self.folder.join("broker");
+        let words = self.emulator.join(" ");
+        fs::write(
+            &script,
+            format!("#!/bin/sh\nexec {words} {}\n", broker.display()),
+        )?;
+        fs::set_permissions(&script, PermissionsExt::from_mode(0o755))?;
+        Ok(script)
+    }
+
+    fn write_configuration(&self, port: u16, display_port: u16) -> anyhow::Result<PathBuf> {
+        let broker = self.write_broker()?;
+        let broker = broker.display();
         fs::write(
             self.folder.join("scenario.toml"),
             "speed_x = 1.0\nseed = 3\ntruth_file = \"truth.jsonl\"\n\n[[chip]]\nkind = \"tmp117\"\n\
@@ -104,7 +128,8 @@ impl Smoke<'_> {
                 "[device]\nid = \"smoke-1\"\n\n[broker]\nhost = \"127.0.0.1\"\nport = {port}\n\n[[bus]]\n\
                  name = \"i2c\"\npath = \"sim:scenario.toml\"\n\n[[bus.sensor]]\nname = \"cargo\"\n\
                  driver = \"tmp117\"\naddress = 0x48\nrole = \"load\"\nperiod_ms = 1000\n\n[[bus.sensor]]\n\
-                 name = \"gnss\"\ndriver = \"ublox\"\naddress = 0x42\nrole = \"vehicle\"\n"
+                 name = \"gnss\"\ndriver = \"ublox\"\naddress = 0x42\nrole = \"vehicle\"\n\n\
+                 [local_broker]\nlisten = \"127.0.0.1:{display_port}\"\nprogram = \"{broker}\"\n"
             ),
         )?;
         Ok(config)
@@ -139,7 +164,12 @@ impl Smoke<'_> {
     }
 
     /// How many readings were stored, and how many were handed out.
-    fn ten_seconds(&self, config: &Path, centre: &mut Centre) -> anyhow::Result<(usize, usize)> {
+    fn ten_seconds(
+        &self,
+        config: &Path,
+        centre: &mut Centre,
+        display_port: u16,
+    ) -> anyhow::Result<(usize, usize)> {
         let mut gateway = self.start(config)?;
         let truth_file = self.folder.join("truth.jsonl");
         wait_for("ten seconds of readings", PATIENCE, || {
@@ -150,6 +180,8 @@ impl Smoke<'_> {
                 truth.temperatures.len() >= TEMPERATURES_MIN && truth.fixes.len() >= FIXES_MIN;
             Ok(enough.then_some(()))
         })?;
+        let open = display::retained(display_port, "local/alerts/open")?;
+        ensure!(open == "[]", "the local broker says that {open} is open");
         gateway.stop()?;
         let truth = Truth::read(&truth_file)?;
         let life = Life::stopped(&Truth::default(), &truth);
