@@ -15,6 +15,8 @@ use crate::{Report, wait, web};
 const PATIENCE: Duration = Duration::from_secs(120);
 const ROUNDS: usize = 5;
 const CLIENTS: usize = 1_000;
+/// Every vehicle sends twice in it.
+const LIVE_LENGTH: Duration = Duration::from_secs(25);
 
 struct Centre {
     process: Process,
@@ -53,10 +55,76 @@ pub(crate) fn measure(report: &mut Report) -> anyhow::Result<()> {
     report.insert("page_ready_after_start_ms".to_owned(), ms(begin.elapsed()));
     series(report, centre.page, now_ms)?;
     match Browser::start(Screen::Desktop) {
-        Ok(browser) => first_paint(report, &browser, centre.page)?,
-        Err(error) => println!("first paint: not measured: {error:#}"),
+        Ok(browser) => {
+            first_paint(report, &browser, centre.page)?;
+            live(
+                report,
+                &browser,
+                &centre,
+                &folder.path().join("fleet.sqlite"),
+            )?;
+        }
+        Err(error) => println!("first paint and live page: not measured: {error:#}"),
     }
     clients(report, &centre)
+}
+
+/// The whole fleet sends while somebody looks: how late its word is in the stream, what that costs the centre, and
+/// how long the page was too busy to answer a finger.
+fn live(
+    report: &mut Report,
+    browser: &Browser,
+    centre: &Centre,
+    database: &Path,
+) -> anyhow::Result<()> {
+    browser.open(&format!("http://127.0.0.1:{}/", centre.page))?;
+    let all = "return document.querySelector('.vehicles')?.dataset.complete === '2000'";
+    browser.wait_for("2,000 rows", all)?;
+    browser.run(
+        "globalThis.blocked = 0; new PerformanceObserver((list) => { for (const task of list.getEntries()) \
+         globalThis.blocked = Math.max(globalThis.blocked, task.duration); }).observe({ type: 'longtask' });",
+    )?;
+    let mut events = web::Events::open(centre.page, "/api/v1/events", "")?;
+    let (begin, cpu_begin_s) = (wait::now(), cpu_s(centre.process.id())?);
+    let fleet = fleet::Live::start(database)?;
+    let (mut ages, mut heard) = (Vec::new(), std::collections::BTreeMap::new());
+    while begin.elapsed() < LIVE_LENGTH {
+        let event = events.next_event()?;
+        if event.name != "fleet" {
+            continue;
+        }
+        let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())?;
+        let list: Value = serde_json::from_str(&event.data)?;
+        for vehicle in list["vehicles"].as_array().context("no vehicles")? {
+            let name = vehicle["device"].as_str().context("no name")?.to_owned();
+            let received_ms = vehicle["received_ms"].as_i64().context("no data")?;
+            if heard.insert(name, received_ms) != Some(received_ms) {
+                ages.push((now_ms - received_ms) as f64);
+            }
+        }
+    }
+    let cpu_s = cpu_s(centre.process.id())? - cpu_begin_s;
+    fleet.stop()?;
+    anyhow::ensure!(heard.len() == 2_000, "{} were heard", heard.len());
+    ages.sort_by(f64::total_cmp);
+    let p99 = ages.get(ages.len() * 99 / 100).context("nothing came")?;
+    report.insert("page_live_age_ms_p99_2000_vehicles".to_owned(), *p99);
+    let percent = cpu_s * 100.0 / begin.elapsed().as_secs_f64();
+    report.insert("page_live_centre_cpu_percent".to_owned(), percent);
+    let blocked = browser.run("return globalThis.blocked")?;
+    let blocked = blocked.as_f64().context("no number")?;
+    report.insert("page_live_longest_task_ms".to_owned(), blocked);
+    Ok(())
+}
+
+/// Seconds of processor that a process has used.
+fn cpu_s(id: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("no name")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    // proc(5): utime and stime are the fields 14 and 15, in the ticks that Linux shows everybody.
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(ticks as f64 / 100.0)
 }
 
 fn ms(duration: Duration) -> f64 {

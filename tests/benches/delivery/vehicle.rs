@@ -56,9 +56,13 @@ const PARTS: [(&str, u8, u8); 4] = [
     ("sht4x", 0x44, 3),
 ];
 
+/// A warning before each critical limit: an escalation is an alert, too.
+const WARNINGS: &str = "[[limit]]\nrole = \"load\"\nhigh_deg_c = 5.0\nlow_deg_c = 3.0\nhysteresis_deg_c = 0.1\n\
+                        severity = \"warning\"\n";
+
 /// Sensors that are too warm and too cold once in each tooth. A condition is cleared a minute after it is gone and
-/// raised again once, and then hourly: many alerts in a short time take many sensors. Teeth of 70 s to 123 s, each of
-/// another length, let the alerts come one by one.
+/// raised again hourly: many alerts in a short time take many sensors. Teeth of 70 s to 123 s, each of another
+/// length, let the alerts come one by one.
 fn restless(bus: &str, shortest_s: usize) -> Vec<Sensor> {
     let addresses = PARTS.into_iter().flat_map(|(kind, first, count)| {
         (first..first + count).map(move |address| (kind, address))
@@ -78,16 +82,16 @@ fn restless(bus: &str, shortest_s: usize) -> Vec<Sensor> {
     addresses.enumerate().map(one).collect()
 }
 
-/// A vehicle with three buses of restless sensors, and what else is on the first bus: a sensor has four transitions
-/// before the hour that keeps it quiet.
+/// A vehicle with three buses of restless sensors, almost as many as a gateway has, and what else is on the first bus.
 fn restless_vehicle(place: &Path, port: u16, more: Option<Sensor>) -> anyhow::Result<Vehicle> {
     let mut setup = setup(1, restless("a", 70).into_iter().chain(more).collect());
+    setup.more += WARNINGS;
     let mut scenarios = Vec::new();
-    for (bus, seed, shortest_s) in [("b", 8, 71), ("c", 9, 72)] {
+    for (bus, seed, shortest_s, count) in [("b", 8, 71, 27), ("c", 9, 72, 6)] {
         let mut scenario =
             format!("speed_x = 1\nseed = {seed}\ntruth_file = \"truth-{bus}.jsonl\"\n");
         setup.more += &format!("[[bus]]\nname = \"{bus}\"\npath = \"sim:{bus}.toml\"\n");
-        for sensor in restless(bus, shortest_s) {
+        for sensor in restless(bus, shortest_s).into_iter().take(count) {
             scenario += &format!("\n[[chip]]\n{}", sensor.chip);
             setup.more += &format!("\n[[bus.sensor]]\n{}", sensor.sensor);
         }
