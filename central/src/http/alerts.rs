@@ -21,7 +21,7 @@ use super::Shared;
 use super::access::{Admin, Operator, Viewer};
 use super::export::quoted;
 use super::fields::Fields;
-use super::problem::Problem;
+use super::problem::{Problem, Refusals};
 use super::session::body;
 use crate::desk::{AlertItem, Desk, Filter, OrderError, StoreError};
 
@@ -150,7 +150,7 @@ fn next(items: &[AlertItem], limit: usize) -> Option<String> {
         ("to_ms" = Option<i64>, Query, description = "received before this UTC; with from_ms", minimum = 0, maximum = 4102444800000i64),
         ("after" = Option<String>, Query, description = "next of the page before", min_length = 1, max_length = 200, pattern = "^[0-9]{1,15}\\.[a-z0-9_.:-]+$"),
         ("limit" = Option<i64>, Query, description = "100 without it", minimum = 1, maximum = 1000)),
-    responses((status = 200, body = AlertList), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = AlertList), Refusals))]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -183,7 +183,7 @@ const HEAD: &str = "id,device,severity,kind,sensor,state,raised,cleared,received
         ("text" = Option<String>, Query, min_length = 1, max_length = 100, pattern = "^[^\\x00]+$"),
         ("from_ms" = Option<i64>, Query, minimum = 0, maximum = 4102444800000i64),
         ("to_ms" = Option<i64>, Query, minimum = 0, maximum = 4102444800000i64)),
-    responses((status = 200, body = String, content_type = "text/csv"), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = String, content_type = "text/csv"), Refusals))]
 pub(super) async fn export(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -280,7 +280,7 @@ fn heads(item: &AlertItem) -> String {
 /// One alert.
 #[utoipa::path(get, path = "/api/v1/alerts/{id}", tag = "alerts", operation_id = "alert",
     params(("id" = String, Path, min_length = 1, max_length = 200)),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Object), Refusals))]
 pub(super) async fn detail(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -296,7 +296,7 @@ pub(super) async fn detail(
 /// What was written about an alert, oldest first.
 #[utoipa::path(get, path = "/api/v1/alerts/{id}/notes", tag = "alerts", operation_id = "notes",
     params(("id" = String, Path, min_length = 1, max_length = 200)),
-    responses((status = 200, body = Vec<Object>), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Vec<Object>), Refusals))]
 pub(super) async fn notes(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -327,7 +327,7 @@ pub(super) struct Nothing {}
 /// Somebody looks after it: the caller.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts", operation_id = "acknowledge", request_body = Nothing,
     params(("id" = String, Path, min_length = 1, max_length = 200)),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Object), Refusals))]
 pub(super) async fn acknowledge(
     State(shared): State<Arc<Shared>>,
     Operator(who): Operator,
@@ -344,7 +344,7 @@ pub(super) async fn acknowledge(
 /// Others should look now.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/escalate", tag = "alerts", operation_id = "escalate", request_body = Nothing,
     params(("id" = String, Path, min_length = 1, max_length = 200)),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Object), Refusals))]
 pub(super) async fn escalate(
     State(shared): State<Arc<Shared>>,
     Operator(who): Operator,
@@ -361,7 +361,7 @@ pub(super) async fn escalate(
 /// Something to say about it.
 #[utoipa::path(post, path = "/api/v1/alerts/{id}/notes", tag = "alerts", operation_id = "note", request_body = NewNote,
     params(("id" = String, Path, min_length = 1, max_length = 200)),
-    responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Object), Refusals))]
 pub(super) async fn note(
     State(shared): State<Arc<Shared>>,
     Operator(who): Operator,
@@ -388,7 +388,7 @@ pub(super) async fn note(
 /// Who did what, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "alerts", operation_id = "audit",
     params(("limit" = Option<i64>, Query, description = "100 without it", minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Vec<Object>), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Vec<Object>), Refusals))]
 pub(super) async fn audit(
     State(shared): State<Arc<Shared>>,
     _: Admin,

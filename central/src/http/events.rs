@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use super::Shared;
 use super::access::Viewer;
 use super::fields::Fields;
-use super::problem::Problem;
+use super::problem::{Problem, Refusals};
 use crate::desk::Event;
 
 /// Events that are fetched at once.
@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// without one.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "events",
     params(("after" = Option<i64>, Query, description = "go on behind this id; the header Last-Event-ID says the same, and counts more", minimum = 0, maximum = 9007199254740991i64)),
-    responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = String, content_type = "text/event-stream"), Refusals))]
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
     _: Viewer,

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::access::Viewer;
 use super::fields::{Fields, device};
-use super::problem::Problem;
+use super::problem::{Problem, Refusals};
 use crate::query::export::{self, Export, Reading};
 use crate::query::{hex, vehicle};
 
@@ -43,7 +43,7 @@ const HEAD: &str = "device,epoch,seq,sensor,name,kind,boottime_ms,utc,utc_error_
         ("from_ms" = Option<i64>, Query, description = "UTC; without times undated readings come, too", minimum = 0, maximum = 4102444800000i64),
         ("to_ms" = Option<i64>, Query, description = "later than from_ms", minimum = 0, maximum = 4102444800000i64)),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        Refusals))]
 pub(super) async fn export(
     State(shared): State<Arc<Shared>>,
     _: Viewer,

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use super::access::Viewer;
-use super::problem::Problem;
+use super::problem::{Problem, Refusals};
 use crate::query;
 
 /// What is counted of requests.
@@ -52,7 +52,7 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static
 
 /// Figures of the centre, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
-    responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = String, content_type = "text/plain"), Refusals))]
 pub(super) async fn metrics(
     State(shared): State<Arc<Shared>>,
     _: Viewer,

@@ -31,6 +31,18 @@ pub(crate) struct Problem {
     pub(crate) retry_s: Option<u32>,
 }
 
+/// What any path may answer instead of what it is asked for: a name for the document.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) enum Refusals {
+    /// The question is not allowed, or about nothing that is there.
+    #[response(status = "4XX", content_type = "application/problem+json")]
+    OfTheQuestion(Problem),
+    /// The centre cannot answer now.
+    #[response(status = "5XX", content_type = "application/problem+json")]
+    OfTheCentre(Problem),
+}
+
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::access::{COOKIE, Identity, Role};
-use super::problem::Problem;
+use super::problem::{Problem, Refusals};
 
 /// The longest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -116,7 +116,7 @@ pub(super) struct Me {
 
 /// Who asks, and what the page needs to know before it can ask more.
 #[utoipa::path(get, path = "/api/v1/me", tag = "session", operation_id = "me",
-    responses((status = 200, body = Me), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Me), Refusals))]
 pub(super) async fn me(
     State(shared): State<Arc<Shared>>,
     identity: Option<Extension<Identity>>,
@@ -155,7 +155,7 @@ async fn note(
 
 /// Begins a session.
 #[utoipa::path(post, path = "/api/v1/login", tag = "session", operation_id = "login", request_body = Credentials,
-    responses((status = 200, body = Begun), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Begun), Refusals))]
 pub(super) async fn login(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -193,7 +193,7 @@ pub(super) async fn login(
 
 /// Ends the session of this request.
 #[utoipa::path(post, path = "/api/v1/logout", tag = "session", operation_id = "logout",
-    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204), Refusals))]
 pub(super) async fn logout(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -13,7 +13,7 @@ use super::Shared;
 use super::access::Viewer;
 use super::board::{VehicleList, judged};
 use super::fields::{Fields, LENGTH_MS_MAX, device};
-use super::problem::Problem;
+use super::problem::{Problem, Refusals};
 use crate::desk::VehicleState;
 use crate::query::completeness::{self, Completeness};
 use crate::query::losses::{self, Loss};
@@ -52,7 +52,7 @@ fn nothing_more(RawQuery(query): &RawQuery) -> Result<(), Problem> {
 
 /// The fleet at a glance.
 #[utoipa::path(get, path = "/api/v1/vehicles", tag = "vehicles", operation_id = "vehicles",
-    responses((status = 200, body = VehicleList), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = VehicleList), Refusals))]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -89,7 +89,7 @@ pub(super) struct VehicleDetail {
 /// One vehicle: its link, its sensors, what its gateway says about itself.
 #[utoipa::path(get, path = "/api/v1/vehicles/{device}", tag = "vehicles", operation_id = "vehicle",
     params(("device" = String, Path, pattern = "^[a-z0-9_-]{1,32}$")),
-    responses((status = 200, body = VehicleDetail), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = VehicleDetail), Refusals))]
 pub(super) async fn detail(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -119,7 +119,7 @@ pub(super) async fn detail(
 /// The last reading of each sensor.
 #[utoipa::path(get, path = "/api/v1/vehicles/{device}/latest", tag = "vehicles", operation_id = "latest",
     params(("device" = String, Path, pattern = "^[a-z0-9_-]{1,32}$")),
-    responses((status = 200, body = Vec<Latest>), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Vec<Latest>), Refusals))]
 pub(super) async fn latest(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -179,7 +179,7 @@ fn times_and_step(fields: &mut Fields) -> Result<(i64, i64, i64), Problem> {
         ("from_ms" = i64, Query, description = "UTC in milliseconds since 1970", minimum = 0, maximum = 4102444800000i64),
         ("to_ms" = i64, Query, description = "later than from_ms, by at most 400 days", minimum = 0, maximum = 4102444800000i64),
         ("step_ms" = Option<i64>, Query, description = "at most 5000 steps; without it one that suits a screen", minimum = 1, maximum = 604800000)),
-    responses((status = 200, body = Series), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Series), Refusals))]
 pub(super) async fn series(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -223,7 +223,7 @@ pub(super) async fn series(
         ("from_ms" = i64, Query, description = "UTC in milliseconds since 1970", minimum = 0, maximum = 4102444800000i64),
         ("to_ms" = i64, Query, description = "later than from_ms, by at most 400 days", minimum = 0, maximum = 4102444800000i64),
         ("step_ms" = Option<i64>, Query, description = "at most 5000 steps; without it one that suits a screen", minimum = 1, maximum = 604800000)),
-    responses((status = 200, body = Track), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Track), Refusals))]
 pub(super) async fn track(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -248,7 +248,7 @@ pub(super) async fn track(
 /// What will never come, and why.
 #[utoipa::path(get, path = "/api/v1/vehicles/{device}/losses", tag = "vehicles", operation_id = "losses",
     params(("device" = String, Path, pattern = "^[a-z0-9_-]{1,32}$")),
-    responses((status = 200, body = Vec<Loss>), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Vec<Loss>), Refusals))]
 pub(super) async fn losses(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
@@ -265,7 +265,7 @@ pub(super) async fn losses(
 /// Up to when the readings are complete, and what is missing.
 #[utoipa::path(get, path = "/api/v1/vehicles/{device}/completeness", tag = "vehicles", operation_id = "completeness",
     params(("device" = String, Path, pattern = "^[a-z0-9_-]{1,32}$")),
-    responses((status = 200, body = Completeness), (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Completeness), Refusals))]
 pub(super) async fn completeness(
     State(shared): State<Arc<Shared>>,
     _: Viewer,
