@@ -96,7 +96,12 @@ build() {
         ;;
     *-musl*)
         if [ ${#std_flags[@]} -eq 0 ]; then
-            # rustup's musl std carries its C library and start files; the toolchain's linker is enough.
+            # rustup's musl std carries its C library and start files; the toolchain's linker is enough. The C of
+            # ring asks nothing of a C library but memory and assert, which glibc's headers declare alike.
+            if [ "$target" = aarch64-unknown-linux-musl ] && ! command -v aarch64-linux-musl-gcc >/dev/null; then
+                need aarch64-linux-gnu-gcc "$target" gcc-aarch64-linux-gnu
+                export CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc AR_aarch64_unknown_linux_musl=aarch64-linux-gnu-ar
+            fi
             export "CARGO_TARGET_${upper}_LINKER=rust-lld"
             flags+="-C linker-flavor=ld.lld -C link-self-contained=yes -C relocation-model=static"
         else
