@@ -1,10 +1,10 @@
 //! Delivery in figures, and Mosquitto's bridge on the same outage in the same run.
 //!
-//! `cargo bench -p tests --bench delivery` prints each figure as it is known and writes
-//! `target/bench/delivery.json`. It takes some ten minutes; `FLEET_BENCH_READINGS` makes the backlog smaller,
+//! `cargo bench -p tests --bench delivery` prints each figure as it is known and writes `target/bench/delivery.json`.
+//! It takes some half an hour, most of it for the backlog; `FLEET_BENCH_READINGS` makes that smaller,
 //! `FLEET_BENCH_PARTS` (bridge, drain, idle, wire, storm, backlog, comma between) measures some of it.
-//! Real processes in their default configuration, sealing time included; the simulated chips run at the speed of
-//! the world while latencies are measured, so that a stamp is CLOCK_BOOTTIME of this machine. A part whose server is
+//! Real processes in their default configuration, sealing time included; the simulated chips run at the speed of the
+//! world while latencies are measured, so that a stamp is CLOCK_BOOTTIME of this machine. A part whose server is
 //! missing, or that fails, says so and leaves its keys out. Run as a test it measures nothing.
 
 #![expect(
