@@ -3,7 +3,7 @@
 //! Promises: the same code as below delivery, nothing beside it. Never: part of a running gateway.
 
 use firmware_shared::id::{Epoch, Lane, SeqRange, StreamId};
-use firmware_shared::message::Loss;
+use firmware_shared::message::{AckEntry, Loss};
 use firmware_shared::time::BootId;
 
 use super::disk::Disk;
@@ -63,6 +63,25 @@ impl Store {
     pub fn acknowledge(&mut self, id: StreamId, range: SeqRange) {
         if let Some(stream) = self.spool.book_unwritten_mut().stream_mut(id) {
             stream.take(range);
+            stream.note_acked();
+        }
+    }
+
+    /// The centre has everything that an older process start left, and its open tails.
+    pub fn acknowledge_epoch(&mut self, epoch: Epoch) {
+        for lane in Lane::ALL {
+            let id = StreamId { epoch, lane };
+            let Some(stream) = self.spool.book_unwritten_mut().stream_mut(id) else {
+                continue;
+            };
+            let entry = AckEntry {
+                epoch,
+                lane,
+                upto: stream.known_next_seq,
+                ranges: heapless::Vec::new(),
+                tail_from: stream.tail.map(|tail| tail.first_seq),
+            };
+            stream.advance(&entry);
             stream.note_acked();
         }
     }
