@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::number::{larger, smaller};
 use super::ring::Ring;
 
 /// Ticks from which a member takes its range.
@@ -14,8 +15,8 @@ const RANGE_TICKS: u16 = 150;
 /// Symbols that are not levels: two below the range, two above.
 const OUTSIDE: usize = 4;
 const SYMBOLS_MAX: usize = 24;
-/// The longest mean of a member.
-const MEAN_MAX: usize = 32;
+/// The longest mean of a member that a profile has.
+const MEAN_MAX: usize = 20;
 /// The longest look back of a member is twice its lag.
 const HISTORY: usize = 8;
 
@@ -29,7 +30,7 @@ const TWICE: u8 = 6;
 const MORE: u8 = 3;
 const STRONGEST: u8 = 24;
 /// All cells lose one in this many ticks (30 days of minutes).
-const AGE_TICKS: u32 = 43_200;
+const AGE_TICKS: u16 = 43_200;
 /// The range is learned again when more than half of this many ticks were outside it.
 const REFIT_TICKS: u16 = 20_160;
 
@@ -47,6 +48,9 @@ pub(super) struct Shape {
     mean: u8,
     memory_ticks: f32,
     margin: f32,
+    /// One over the memory, and over the length of the mean.
+    follow: f32,
+    one_of_mean: f32,
 }
 
 const fn shape(levels: u8, lag: u8, mean: u8, memory_ticks: f32, margin: f32) -> Shape {
@@ -56,19 +60,31 @@ const fn shape(levels: u8, lag: u8, mean: u8, memory_ticks: f32, margin: f32) ->
         mean,
         memory_ticks,
         margin,
+        follow: 1.0 / memory_ticks,
+        one_of_mean: 1.0 / mean as f32,
     }
 }
 
 /// The members, in the order in which a profile takes them. The margins are odd on purpose: a level edge
 /// on a round value would make the outcome depend on the last bit of a scaled copy.
-pub(super) const SHAPES: [Shape; 6] = [
+pub(super) const SHAPES: [Shape; 4] = [
     shape(8, 1, 20, 4000.0, 0.3137),
     shape(11, 1, 10, 2000.0, 0.2137),
     shape(6, 2, 10, 2000.0, 0.4137),
     shape(13, 3, 15, 1500.0, 0.1637),
-    shape(9, 2, 5, 1000.0, 0.2637),
-    shape(16, 1, 30, 3000.0, 0.3637),
 ];
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler counts, and would say so"
+)]
+const _: () = {
+    let mut at = 0;
+    while at < SHAPES.len() {
+        assert!(SHAPES[at].mean as usize <= MEAN_MAX);
+        at += 1;
+    }
+};
 
 /// What one member says about one tick.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,16 +107,22 @@ pub(super) struct Member<const P: usize, const T: usize> {
     /// Symbols of the newest ticks, a byte each, newest last; how many of them are known since a gap.
     history: u64,
     known: u8,
-    swept: u32,
+    /// The next cell that gets older, and what of the next one is due.
+    sweeping: u16,
+    due: u16,
     watched: u16,
     outside: u16,
     recent: Ring<MEAN_MAX>,
+    /// Of the newest ticks, as many as the short mean has.
+    sum: f32,
     mean: f32,
     power: f32,
     count: f32,
 }
 
 impl<const P: usize, const T: usize> Member<P, T> {
+    const CELLS: u16 = (SYMBOLS_MAX + P + T) as u16;
+
     pub(super) fn new() -> Self {
         let mut new = Self {
             low: f32::MAX,
@@ -111,10 +133,12 @@ impl<const P: usize, const T: usize> Member<P, T> {
             triples: heapless::Vec::new(),
             history: 0,
             known: 0,
-            swept: 0,
+            sweeping: 0,
+            due: 0,
             watched: 0,
             outside: 0,
             recent: Ring::new(),
+            sum: 0.0,
             mean: 0.0,
             power: 0.0,
             count: 0.0,
@@ -145,8 +169,8 @@ impl<const P: usize, const T: usize> Member<P, T> {
     pub(super) fn step(&mut self, shape: Shape, value: f32) -> Novelty {
         let short_mean = self.short_mean(shape, value);
         if !self.is_ready() {
-            self.low = self.low.min(value);
-            self.high = self.high.max(value);
+            self.low = smaller(self.low, value);
+            self.high = larger(self.high, value);
             self.ranged += 1;
             return Novelty::default();
         }
@@ -161,12 +185,9 @@ impl<const P: usize, const T: usize> Member<P, T> {
     }
 
     fn short_mean(&mut self, shape: Shape, value: f32) -> f32 {
-        let len = usize::from(shape.mean);
-        self.recent.push(value);
-        if self.recent.len() < len {
+        let Some(recent) = self.recent_mean(shape, value) else {
             return 0.0;
-        }
-        let recent = self.recent.mean(len);
+        };
         let away = recent - self.mean;
         self.count += 1.0;
         let z = if self.count > Z_TICKS && self.power > 0.0 {
@@ -174,24 +195,43 @@ impl<const P: usize, const T: usize> Member<P, T> {
         } else {
             0.0
         };
-        self.count = self.count.min(shape.memory_ticks);
-        let rate = 1.0 / self.count;
+        let rate = if self.count >= shape.memory_ticks {
+            self.count = shape.memory_ticks;
+            shape.follow
+        } else {
+            1.0 / self.count
+        };
         self.mean += rate * away;
         self.power = (1.0 - rate) * (self.power + rate * away * away);
-        (z / Z_FULL).min(Z_CAP)
+        (z * (1.0 / Z_FULL)).min(Z_CAP)
+    }
+
+    /// The mean of the newest ticks, when there are enough.
+    fn recent_mean(&mut self, shape: Shape, value: f32) -> Option<f32> {
+        let len = usize::from(shape.mean);
+        self.sum += value - self.recent.back(len - 1).unwrap_or(0.0);
+        self.recent.push(value);
+        if self.recent.is_at_start() {
+            // Rounding must not add up, nor a huge value leave anything behind.
+            self.sum = self.recent.sum(len);
+        }
+        (self.recent.len() >= len).then_some(self.sum * shape.one_of_mean)
     }
 
     /// 0 and 1 below the range, then the levels, then two above.
     fn symbol(&self, shape: Shape, value: f32) -> usize {
-        let levels = usize::from(shape.levels);
+        let levels = f32::from(shape.levels);
         let range = (self.high - self.low).max(f32::MIN_POSITIVE);
         let at = (value - self.low + shape.margin * range) / (range * (1.0 + 2.0 * shape.margin));
         match at {
+            at if (0.0..1.0).contains(&at) => {
+                // A byte holds any level, and a byte is quicker made than a word.
+                2 + usize::from((at * levels) as u8).min(usize::from(shape.levels) - 1)
+            }
             at if at < -0.5137 => 0,
             at if at < 0.0 => 1,
-            at if at >= 1.5137 => levels + 3,
-            at if at >= 1.0 => levels + 2,
-            at => 2 + ((at * levels as f32) as usize).min(levels - 1),
+            at if at < 1.5137 => usize::from(shape.levels) + 2,
+            _ => usize::from(shape.levels) + 3,
         }
     }
 
@@ -219,24 +259,30 @@ impl<const P: usize, const T: usize> Member<P, T> {
         novelty
     }
 
-    /// A few cells get older at each tick, so that no tick is slow.
+    /// One cell now and then gets older, so that no tick is slow: there are fewer cells than ticks in an age.
     fn sweep(&mut self) {
-        let cells = (SYMBOLS_MAX + P + T) as u64;
-        let from = (u64::from(self.swept) * cells / u64::from(AGE_TICKS)) as usize;
-        self.swept += 1;
-        let to = (u64::from(self.swept) * cells / u64::from(AGE_TICKS)) as usize;
-        let all = self
-            .levels
-            .iter_mut()
-            .chain(self.pairs.iter_mut())
-            .chain(self.triples.iter_mut());
-        if to > from {
-            all.skip(from)
-                .take(to - from)
-                .for_each(|cell| *cell = cell.saturating_sub(1));
+        const { assert!(Self::CELLS < AGE_TICKS && AGE_TICKS <= u16::MAX - Self::CELLS) };
+        self.due += Self::CELLS;
+        if self.due < AGE_TICKS {
+            return;
         }
-        if self.swept >= AGE_TICKS {
-            self.swept = 0;
+        self.due -= AGE_TICKS;
+        let mut at = usize::from(self.sweeping);
+        self.sweeping = if self.sweeping + 1 == Self::CELLS {
+            0
+        } else {
+            self.sweeping + 1
+        };
+        for cells in [
+            self.levels.as_mut_slice(),
+            self.pairs.as_mut_slice(),
+            self.triples.as_mut_slice(),
+        ] {
+            if let Some(cell) = cells.get_mut(at) {
+                *cell = cell.saturating_sub(1);
+                return;
+            }
+            at -= cells.len();
         }
     }
 
@@ -268,14 +314,30 @@ fn mark(cells: &mut [u8], at: usize) -> f32 {
     let Some(cell) = cells.get_mut(at) else {
         return 0.0;
     };
-    let (novelty, after) = match *cell {
-        UNSEEN => (1.0, ONCE),
-        seen if seen <= ONCE => (0.5, TWICE),
-        seen => (0.0, seen.saturating_add(MORE).min(STRONGEST)),
-    };
+    let visit = VISITS.get(usize::from(*cell)).copied();
+    let (novelty, after) = visit.unwrap_or((0.0, STRONGEST));
     *cell = after;
     novelty
 }
+
+/// What a visit tells, and what it leaves, for each state of a cell.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler counts, and would say so"
+)]
+const VISITS: [(f32, u8); STRONGEST as usize + 1] = {
+    let mut visits = [(0.0, STRONGEST); STRONGEST as usize + 1];
+    let mut cell = 0;
+    while cell + MORE <= STRONGEST {
+        visits[cell as usize] = match cell {
+            UNSEEN => (1.0, ONCE),
+            seen if seen <= ONCE => (0.5, TWICE),
+            seen => (0.0, seen + MORE),
+        };
+        cell += 1;
+    }
+    visits
+};
 
 /// A place in a table for a number that may be larger than it (multiplicative hash by Knuth).
 fn spread(number: usize, cells: usize) -> usize {

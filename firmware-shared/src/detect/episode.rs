@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::number::{larger, largest};
+
 /// Ticks in one block of the silence window.
 const BLOCK_TICKS: u8 = 10;
 /// Blocks in the silence window: 100 ticks, and the block that fills.
@@ -23,7 +25,9 @@ const BINS: usize = 56;
 /// Silence by the strongest recent score, and habituation by how many were alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Rarity {
-    peaks: heapless::Vec<f32, BLOCKS>,
+    peaks: [f32; BLOCKS],
+    /// The highest of the blocks before the one that fills.
+    before: f32,
     block: u8,
     tick: u8,
     past: heapless::Vec<f32, BINS>,
@@ -33,26 +37,25 @@ pub(super) struct Rarity {
 impl Rarity {
     pub(super) fn new() -> Self {
         let mut new = Self {
-            peaks: heapless::Vec::new(),
+            peaks: [0.0; BLOCKS],
+            before: 0.0,
             block: 0,
             tick: 0,
             past: heapless::Vec::new(),
             since: 0,
         };
-        // Both resize to their capacity, which cannot fail.
-        let _fits = new
-            .peaks
-            .resize(BLOCKS, 0.0)
-            .and(new.past.resize(BINS, 0.0));
+        // Resizes to its capacity, which cannot fail.
+        let _fits = new.past.resize(BINS, 0.0);
         new
     }
 
     /// The score that goes out for this tick.
     pub(super) fn judge(&mut self, raw: f32) -> f32 {
         self.since = self.since.saturating_add(1);
-        let peak = self.peaks.iter().copied().fold(0.0, f32::max);
-        if let Some(slot) = self.peaks.get_mut(usize::from(self.block)) {
-            *slot = slot.max(raw);
+        let filling = self.peaks.get_mut(usize::from(self.block));
+        let peak = larger(self.before, filling.as_deref().copied().unwrap_or(0.0));
+        if let Some(slot) = filling {
+            *slot = larger(*slot, raw);
         }
         self.advance();
         if raw <= 0.0 || raw <= GROWTH * peak {
@@ -75,6 +78,7 @@ impl Rarity {
         if let Some(slot) = self.peaks.get_mut(usize::from(self.block)) {
             *slot = 0.0;
         }
+        self.before = largest(&self.peaks);
     }
 
     fn habituate(&mut self, raw: f32) -> f32 {

@@ -17,7 +17,9 @@ mod context;
 mod episode;
 pub mod gnss;
 mod input;
+mod number;
 mod pace;
+mod ranked;
 mod ring;
 mod season;
 mod snapshot;
@@ -35,6 +37,7 @@ pub use self::verdict::{AnomalyKind, Head, Readiness, Sentence, Share, Verdict};
 
 use self::context::{Member, SHAPES};
 use self::episode::{Hold, Rarity};
+use self::number::larger;
 use self::pace::Pace;
 use self::season::Season;
 use self::thermal::{Finding, Lasting, Thermal};
@@ -103,6 +106,7 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new() -> Self {
+        const { assert!(M <= SHAPES.len(), "each member has a shape of its own") };
         let mut members = heapless::Vec::new();
         while members.push(Member::new()).is_ok() {}
         Self {
@@ -188,7 +192,7 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         let flat = self.flat.step(value);
         let away = self.season.step(now_ms, tick);
         let mut sum = General {
-            season: SEASON * (away / SEASON_FULL).min(SEASON_CAP),
+            season: SEASON * (away * (1.0 / SEASON_FULL)).min(SEASON_CAP),
             flat,
             ..General::default()
         };
@@ -235,8 +239,8 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         finding: &Finding,
     ) -> Verdict {
         let thermal = self.hold.judge(finding.severity);
-        self.standing = finding.standing.max(self.general / GENERAL_UNIT_FAST);
-        let other = general.score / GENERAL_UNIT_FAST;
+        self.standing = larger(self.general * (1.0 / GENERAL_UNIT_FAST), finding.standing);
+        let other = general.score * (1.0 / GENERAL_UNIT_FAST);
         let usual = self.thermal.usual(offset);
         // Without a level nothing is expected: the band is open.
         let (expected, wide) = usual.unwrap_or(((value - base) as f32, f32::INFINITY));
@@ -274,7 +278,11 @@ impl<const M: usize, const P: usize, const T: usize, const B: usize> Detector<M,
         lasting_ms: u64,
         heads: &[(Head, f32)],
     ) -> Verdict {
-        let score = severity / (1.0 + severity);
+        let score = if severity > 0.0 {
+            severity / (1.0 + severity)
+        } else {
+            0.0
+        };
         let (expected, wide) = around;
         Verdict {
             score,

@@ -70,7 +70,11 @@ impl Pace {
         if !due {
             return Beat { tick: None, gap };
         }
-        let mean = self.sum / self.count as f32;
+        let mean = if self.count == 1 {
+            self.sum
+        } else {
+            self.sum / self.count as f32
+        };
         (self.sum, self.count, self.tick_ms) = (0.0, 0, now_ms);
         Beat {
             tick: Some(mean),

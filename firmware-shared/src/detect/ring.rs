@@ -7,27 +7,37 @@ use serde::{Deserialize, Serialize};
 /// The newest `N` numbers of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ring<const N: usize> {
-    items: heapless::Vec<f32, N>,
-    next: u16,
+    items: heapless::Vec<f32, N, u8>,
+    newest: u8,
 }
 
 impl<const N: usize> Ring<N> {
     pub(super) const fn new() -> Self {
+        const { assert!(N <= u8::MAX as usize, "places are counted in a byte") };
         Self {
             items: heapless::Vec::new(),
-            next: 0,
+            newest: 0,
         }
     }
 
     pub(super) fn push(&mut self, value: f32) {
-        if self.items.push(value).is_ok() {
-            return;
+        if let Some(oldest) = self.advance() {
+            *oldest = value;
+        } else {
+            // There is room, or `advance` had found the oldest.
+            let _fits = self.items.push(value);
         }
-        let at = usize::from(self.next);
-        if let Some(slot) = self.items.get_mut(at) {
-            *slot = value;
+    }
+
+    /// The place of the newest, when that of the oldest has to be taken for it.
+    fn advance(&mut self) -> Option<&mut f32> {
+        if self.items.is_full() {
+            let next = usize::from(self.newest) + 1;
+            self.newest = if next == N { 0 } else { next as u8 };
+            return self.items.get_mut(usize::from(self.newest));
         }
-        self.next = if at + 1 >= N { 0 } else { self.next + 1 };
+        self.newest = self.items.len() as u8;
+        None
     }
 
     /// The number `age` places before the newest.
@@ -36,18 +46,33 @@ impl<const N: usize> Ring<N> {
         if age >= len {
             return None;
         }
-        // While it fills, `next` is 0 and the newest is the last one.
-        let newest = if self.next == 0 {
-            len - 1
-        } else {
-            usize::from(self.next) - 1
-        };
-        let at = if newest >= age {
-            newest - age
-        } else {
-            newest + len - age
-        };
-        self.items.get(at).copied()
+        let newest = usize::from(self.newest);
+        let around = if newest >= age { 0 } else { len };
+        self.items.get(newest + around - age).copied()
+    }
+
+    /// The number that the next one will be put in the place of, and its place.
+    pub(super) fn oldest(&self) -> Option<(u8, f32)> {
+        let next = usize::from(self.newest) + 1;
+        let next = if next == N { 0 } else { next };
+        let full = self.items.is_full();
+        self.items
+            .get(next)
+            .filter(|_| full)
+            .map(|oldest| (next as u8, *oldest))
+    }
+
+    /// The number at a place.
+    pub(super) fn at(&self, place: u8) -> Option<f32> {
+        self.items.get(usize::from(place)).copied()
+    }
+
+    /// How many are smaller than this one.
+    pub(super) fn smaller_than(&self, value: f32) -> usize {
+        self.items
+            .iter()
+            .map(|item| u32::from(*item < value))
+            .sum::<u32>() as usize
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,76 +81,41 @@ impl<const N: usize> Ring<N> {
 
     pub(super) fn clear(&mut self) {
         self.items.clear();
-        self.next = 0;
+        self.newest = 0;
     }
 
     /// The newest `count`, in two pieces: the newest run, and what lies behind the wrap.
     fn newest(&self, count: usize) -> (&[f32], &[f32]) {
         let len = self.items.len();
         let count = count.min(len);
-        let end = if self.next == 0 {
-            len
-        } else {
-            usize::from(self.next)
-        };
+        let end = (usize::from(self.newest) + 1).min(len);
         let recent = count.min(end);
         let recent_run = self.items.get(end - recent..end).unwrap_or(&[]);
         let wrapped = self.items.get(len - (count - recent)..).unwrap_or(&[]);
         (recent_run, wrapped)
     }
 
-    /// The mean of the newest `count`; of all when there are fewer; 0 when there is none.
-    pub(super) fn mean(&self, count: usize) -> f32 {
-        let (recent, wrapped) = self.newest(count);
-        let len = recent.len() + wrapped.len();
-        if len == 0 {
-            return 0.0;
-        }
-        (recent.iter().sum::<f32>() + wrapped.iter().sum::<f32>()) / len as f32
+    /// Whether the newest lies at the ring's first place: once in `N` numbers.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.newest == 0
     }
 
-    /// The one of the newest `count` that has `rank` smaller ones, for ranks up to 3.
-    pub(super) fn low(&self, count: usize, rank: usize) -> Option<f32> {
+    /// The sum of the newest `count`; of all when there are fewer.
+    pub(super) fn sum(&self, count: usize) -> f32 {
         let (recent, wrapped) = self.newest(count);
-        if rank == 0 {
-            let all = recent.iter().chain(wrapped).copied();
-            return all.reduce(f32::min);
-        }
-        let mut least = [f32::MAX; 4];
-        for value in recent.iter().chain(wrapped) {
-            let mut carried = *value;
-            if carried >= least[3] {
-                continue;
-            }
-            for slot in &mut least {
-                if carried < *slot {
-                    core::mem::swap(&mut carried, slot);
-                }
-            }
-        }
-        least
-            .get(rank)
-            .copied()
-            .filter(|_| recent.len() + wrapped.len() > rank)
+        recent.iter().sum::<f32>() + wrapped.iter().sum::<f32>()
     }
 
-    /// The numbers below which these shares, largest first, of the newest `count` lie.
-    pub(super) fn quantiles<const Q: usize>(&self, count: usize, shares: [f32; Q]) -> [f32; Q] {
-        let (recent, wrapped) = self.newest(count);
-        let mut sorted = heapless::Vec::<f32, N>::new();
-        // Both pieces together are at most as long as the ring.
-        let _fits = sorted
-            .extend_from_slice(recent)
-            .and(sorted.extend_from_slice(wrapped));
-        let len = sorted.len();
-        // Descending shares: each search is in what the one before left below it.
-        let mut end = len;
-        shares.map(|share| {
-            let at = ((len as f32 * share) as usize).min(len.saturating_sub(1));
-            let below = sorted.get_mut(..end).filter(|below| at < below.len());
-            let found = below.map(|below| *below.select_nth_unstable_by(at, f32::total_cmp).1);
-            end = at + 1;
-            found.unwrap_or(0.0)
-        })
+    /// All numbers, the newest last, in one piece.
+    pub(super) fn in_order<'a>(&self, room: &'a mut [f32; N]) -> &'a [f32] {
+        let (recent, wrapped) = self.newest(N);
+        if let Some(older) = room.get_mut(..wrapped.len()) {
+            older.copy_from_slice(wrapped);
+        }
+        let len = wrapped.len() + recent.len();
+        if let Some(newer) = room.get_mut(wrapped.len()..len) {
+            newer.copy_from_slice(recent);
+        }
+        room.get(..len).unwrap_or(&[])
     }
 }

@@ -49,7 +49,7 @@ impl Season {
     pub(super) fn step(&mut self, now_ms: u64, value: f32) -> f32 {
         let hour = ((now_ms / HOUR_MS) % HOURS as u64) as usize;
         let expected = self.expected(hour);
-        self.residual += (value - expected - self.residual) / STEADY;
+        self.residual += (value - expected - self.residual) * (1.0 / STEADY);
         let power = self.residual * self.residual;
         let away = if self.power_count > SCALE_MIN && self.power > 0.0 {
             libm::sqrtf(power / self.power)
@@ -58,7 +58,12 @@ impl Season {
         };
         if self.ticks > SETTLE {
             self.power_count += 1.0;
-            self.power += (power - self.power) * (1.0 / self.power_count).max(1.0 / SCALE_TICKS);
+            let rate = if self.power_count < SCALE_TICKS {
+                1.0 / self.power_count
+            } else {
+                1.0 / SCALE_TICKS
+            };
+            self.power += (power - self.power) * rate;
         }
         self.ticks = self.ticks.saturating_add(1);
         learn(&mut self.week, &mut self.week_seen, hour, value);
@@ -69,10 +74,10 @@ impl Season {
     fn expected(&self, hour: usize) -> f32 {
         let seen = self.seen(hour);
         let week = self.week.get(hour).copied().unwrap_or(0.0);
-        let trust = (seen / STEADY).min(1.0);
-        if trust >= 1.0 {
+        if seen >= STEADY {
             return week;
         }
+        let trust = seen * (1.0 / STEADY);
         let (mut sum, mut count) = (0.0, 0.0);
         for same in (hour % 24..HOURS).step_by(24) {
             let seen = self.seen(same);
@@ -91,6 +96,12 @@ impl Season {
 fn learn(means: &mut [f32], seen: &mut [u8], at: usize, value: f32) {
     if let (Some(mean), Some(count)) = (means.get_mut(at), seen.get_mut(at)) {
         *count = count.saturating_add(1);
-        *mean += (value - *mean) * (1.0 / f32::from(*count)).max(FOLLOW);
+        let count = f32::from(*count);
+        let rate = if count * FOLLOW < 1.0 {
+            1.0 / count
+        } else {
+            FOLLOW
+        };
+        *mean += (value - *mean) * rate;
     }
 }

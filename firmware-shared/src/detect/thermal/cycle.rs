@@ -13,11 +13,25 @@
 use serde::{Deserialize, Serialize};
 
 use super::sudden::ratio;
+use crate::detect::number::larger;
 
 /// Paces that are tried, radians per tick: periods of 10 to 63 ticks.
 const FASTEST: f32 = 0.628;
 const STEP: f32 = 0.955;
-const TRIED: u8 = 40;
+const TRIED: usize = 40;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler counts, and would say so"
+)]
+const PACES: [f32; TRIED] = {
+    let mut paces = [FASTEST; TRIED];
+    let mut at = 1;
+    while at < TRIED {
+        paces[at] = paces[at - 1] * STEP;
+        at += 1;
+    }
+    paces
+};
 /// Paces tried at a time, and for how many ticks.
 const AT_A_TIME: usize = 10;
 const TRY_TICKS: u16 = 300;
@@ -36,9 +50,9 @@ const BELIEVED_TICKS: u16 = 400;
 /// Strength over usual change below which there is no cycle; a cycle that stays weak is given up.
 const STRENGTH_MIN: f32 = 0.25;
 const WEAK_TICKS: u16 = 1440;
-/// Memory of what the value and the cycle did lately, ticks, and the share of the cycle below which the
+/// How what the value and the cycle did lately is followed, per tick, and the share of the cycle below which the
 /// compressor seems to stand still.
-const LATELY_TICKS: f32 = 12.0;
+const FOLLOW: f32 = 1.0 / 12.0;
 const STANDSTILL: f32 = 0.9;
 /// Weaker than this is not divided by, in usual changes.
 const STRENGTH_FLOOR: f32 = 0.3;
@@ -55,6 +69,8 @@ struct Search {
     first: u8,
     ticks: u16,
     sums: [(f32, f32); AT_A_TIME],
+    /// Where each pace is on its circle: turning on is ten times cheaper than a sine.
+    points: [(f32, f32); AT_A_TIME],
     best: (f32, f32),
 }
 
@@ -151,7 +167,7 @@ impl Cycle {
         }
         let limit = CLIP * self.usual;
         let clipped = change.clamp(-limit, limit);
-        self.usual += (clipped.abs() - self.usual) / MEMORY_TICKS;
+        self.usual += (clipped.abs() - self.usual) * (1.0 / MEMORY_TICKS);
         match &mut self.phase {
             Phase::Search(search) => {
                 if let Some(pace) = search.step(ratio(clipped, self.usual)) {
@@ -188,10 +204,10 @@ impl Cycle {
         let (cos, sin) = turned((self.cos, self.sin), self.pace);
         if ordinary {
             let third = cos * (4.0 * cos * cos - 3.0);
-            self.strength += (2.0 * change * cos - self.strength) / MEMORY_TICKS;
-            self.third += (2.0 * change * third - self.third) / MEMORY_TICKS;
+            self.strength += (2.0 * change * cos - self.strength) * (1.0 / MEMORY_TICKS);
+            self.third += (2.0 * change * third - self.third) * (1.0 / MEMORY_TICKS);
         }
-        let strength = self.strength.max(STRENGTH_FLOOR * self.usual);
+        let strength = larger(STRENGTH_FLOOR * self.usual, self.strength);
         let behind = ratio(-2.0 * change * sin, strength);
         let hurry = if placing { PLACING } else { 1.0 };
         (self.cos, self.sin) = turned((cos, sin), hurry * PHASE_RATE * behind);
@@ -203,20 +219,20 @@ impl Cycle {
     fn in_value(&self, (cos, sin): (f32, f32)) -> f32 {
         let third_cos = cos * (4.0 * cos * cos - 3.0);
         let third_sin = sin * (3.0 - 4.0 * sin * sin);
-        let half = self.pace / 2.0;
-        let first = self.strength / self.pace * (sin + half * cos);
-        let third = self.third / (3.0 * self.pace) * (third_sin + 3.0 * half * third_cos);
-        first + third
+        let half = 0.5 * self.pace;
+        let first = self.strength * (sin + half * cos);
+        let third = self.third * (1.0 / 3.0) * (third_sin + 3.0 * half * third_cos);
+        (first + third) / self.pace
     }
 }
 
 impl Lately {
     fn watch(&mut self, value: f32, cycle: f32) {
         let (value, cycle) = (value - self.value, cycle - self.cycle);
-        self.value += value / LATELY_TICKS;
-        self.cycle += cycle / LATELY_TICKS;
-        self.together += (value * cycle - self.together) / LATELY_TICKS;
-        self.power += (cycle * cycle - self.power) / LATELY_TICKS;
+        self.value += value * FOLLOW;
+        self.cycle += cycle * FOLLOW;
+        self.together += (value * cycle - self.together) * FOLLOW;
+        self.power += (cycle * cycle - self.power) * FOLLOW;
     }
 }
 
@@ -226,44 +242,46 @@ impl Search {
             first: 0,
             ticks: 0,
             sums: [(0.0, 0.0); AT_A_TIME],
+            points: [(1.0, 0.0); AT_A_TIME],
             best: (0.0, 0.0),
         }
     }
 
     /// The strongest pace, when all were tried. Excursions are slow, so a slow pace has to be stronger.
     fn step(&mut self, change: f32) -> Option<f32> {
-        let first = self.first;
-        for (number, (real, imaginary)) in (first..).zip(&mut self.sums) {
-            let angle = pace(number) * f32::from(self.ticks);
-            *real += change * libm::cosf(angle);
-            *imaginary += change * libm::sinf(angle);
+        let paces = PACES.iter().copied().skip(usize::from(self.first));
+        let tried = paces
+            .clone()
+            .zip(self.sums.iter_mut().zip(&mut self.points));
+        for (pace, ((real, imaginary), point)) in tried {
+            let (cos, sin) = *point;
+            *real += change * cos;
+            *imaginary += change * sin;
+            *point = turned(*point, pace);
         }
         self.ticks += 1;
         if self.ticks < TRY_TICKS {
             return None;
         }
-        for (number, (real, imaginary)) in (first..).zip(&self.sums) {
-            let pace = pace(number);
+        for (pace, (real, imaginary)) in paces.zip(&self.sums) {
             let power = pace * (real * real + imaginary * imaginary);
             if power > self.best.0 {
                 self.best = (power, pace);
             }
         }
         (self.ticks, self.sums) = (0, [(0.0, 0.0); AT_A_TIME]);
+        self.points = [(1.0, 0.0); AT_A_TIME];
         self.first += AT_A_TIME as u8;
-        (self.first >= TRIED).then_some(self.best.1)
+        (usize::from(self.first) >= TRIED).then_some(self.best.1)
     }
-}
-
-fn pace(number: u8) -> f32 {
-    FASTEST * libm::powf(STEP, f32::from(number))
 }
 
 /// A point of the circle, turned by less than a radian and kept on the circle.
 fn turned((cos, sin): (f32, f32), by: f32) -> (f32, f32) {
     let square = by * by;
-    let by_cos = 1.0 - square * (0.5 - square * (1.0 / 24.0 - square / 720.0));
-    let by_sin = by * (1.0 - square * (1.0 / 6.0 - square * (1.0 / 120.0 - square / 5040.0)));
+    let by_cos = 1.0 - square * (0.5 - square * (1.0 / 24.0 - square * (1.0 / 720.0)));
+    let by_sin = 1.0 / 6.0 - square * (1.0 / 120.0 - square * (1.0 / 5040.0));
+    let by_sin = by * (1.0 - square * by_sin);
     let (cos, sin) = (cos * by_cos - sin * by_sin, sin * by_cos + cos * by_sin);
     let back = 1.5 - 0.5 * (cos * cos + sin * sin);
     (cos * back, sin * back)

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::sudden::ratio;
-use crate::detect::ring::Ring;
+use crate::detect::number::{larger, largest, smaller};
+use crate::detect::ranked::Ranked;
 
 /// Ticks in a block.
 const BLOCK_TICKS: u8 = 10;
@@ -87,6 +88,20 @@ const SHAPES: [Shape; 4] = [
     },
 ];
 
+/// Fewer blocks than these are no yardstick.
+const JUDGED_BLOCKS: usize = 24;
+/// The ranks of the quick envelope and of those above, in windows from short to long.
+const LOWS: [(usize, usize); 5] = {
+    let [up_4h, up_6h, down_90min, down_3h] = SHAPES;
+    [
+        (QUICK_BLOCKS, 0),
+        (down_90min.blocks, down_90min.rank),
+        (down_3h.blocks, down_3h.rank),
+        (up_4h.blocks, up_4h.rank),
+        (up_6h.blocks, up_6h.rank),
+    ]
+};
+
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Envelope {
     place: f32,
@@ -128,7 +143,7 @@ pub(super) struct Age {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Level {
-    blocks: Ring<BLOCKS>,
+    blocks: Ranked<BLOCKS>,
     sum: f32,
     ticks: u8,
     skipped: u8,
@@ -143,7 +158,7 @@ pub(super) struct Level {
 impl Level {
     pub(super) const fn new() -> Self {
         Self {
-            blocks: Ring::new(),
+            blocks: Ranked::new(),
             sum: 0.0,
             ticks: 0,
             skipped: 0,
@@ -198,12 +213,12 @@ impl Level {
         }
         self.blocks.push(self.sum / f32::from(self.ticks));
         (self.sum, self.ticks) = (0.0, 0);
-        let all = self.blocks.len();
+        let all = self.blocks.ring().len();
         if all < BLOCKS_MIN {
             return None;
         }
         if self.skipped == 0 {
-            self.learn_level(all);
+            self.learn_level();
         }
         self.skipped = if self.skipped + 1 >= LEVEL_BLOCKS {
             0
@@ -211,22 +226,27 @@ impl Level {
             self.skipped + 1
         };
         let swing = self.swing.max(ripple);
+        let mut room = [0.0; BLOCKS];
+        let newest = self.blocks.ring().in_order(&mut room);
+        let [quick, down_90min, down_3h, up_4h, up_6h] = lows(newest);
+        let lows = [up_4h, up_6h, down_90min, down_3h];
+        let part = (now_ms % DAY_MS * PARTS as u64 / DAY_MS) as u8;
         let mut scores = [0.0; 4];
-        for ((score, envelope), shape) in scores.iter_mut().zip(&mut self.envelopes).zip(SHAPES) {
-            if all >= shape.blocks.max(24) {
-                let low = self.blocks.low(shape.blocks, shape.rank).unwrap_or(value);
-                *score = envelope.judge(now_ms, low, shape, swing, age);
+        let envelopes = self.envelopes.iter_mut().zip(SHAPES);
+        for ((score, (envelope, shape)), low) in scores.iter_mut().zip(envelopes).zip(lows) {
+            if all >= shape.blocks.max(JUDGED_BLOCKS) {
+                *score = envelope.judge(part, low.unwrap_or(value), shape, swing, age);
             }
         }
-        Some(self.moved(scores))
+        Some(self.moved(scores, quick))
     }
 
     /// The quick envelope is judged from a place of its own, which takes as long to move as the others'.
-    fn moved(&mut self, scores: [f32; 4]) -> Moved {
+    fn moved(&mut self, scores: [f32; 4], quick: Option<f32>) -> Moved {
         let [up_4h, up_6h, down_90min, down_3h] = self.envelopes;
         let stronger = |first: bool, a: Envelope, b: Envelope| if first { a.away } else { b.away };
         let slow = stronger(scores[0] > scores[1], up_4h, up_6h).max(0.0);
-        let low = self.blocks.low(QUICK_BLOCKS, 0).unwrap_or(self.quick_place);
+        let low = quick.unwrap_or(self.quick_place);
         if up_4h.count <= 1.0 {
             self.quick_place = low;
         }
@@ -240,8 +260,8 @@ impl Level {
         }
     }
 
-    fn learn_level(&mut self, all: usize) {
-        let [middle, rest, low] = self.blocks.quantiles(all, [0.5, REST, 0.1]);
+    fn learn_level(&mut self) {
+        let [middle, rest, low] = [0.5, REST, 0.1].map(|share| self.blocks.quantile(share));
         self.swing = middle - low;
         self.rest = Some(self.rest.map_or(rest, |old| old + (rest - old) * FOLLOW));
         self.expected_count = (self.expected_count + 1.0).min(EXPECT_LOOKS);
@@ -250,10 +270,9 @@ impl Level {
 }
 
 impl Envelope {
-    fn judge(&mut self, now_ms: u64, low: f32, shape: Shape, swing: f32, age: Age) -> f32 {
-        let part = (now_ms % DAY_MS * PARTS as u64 / DAY_MS) as usize;
-        let highest = self.record.iter().copied().fold(0.0, f32::max);
-        let Some(record) = self.record.get_mut(part) else {
+    fn judge(&mut self, part: u8, low: f32, shape: Shape, swing: f32, age: Age) -> f32 {
+        let highest = largest(&self.record);
+        let Some(record) = self.record.get_mut(usize::from(part)) else {
             return 0.0;
         };
         if self.count == 0.0 {
@@ -275,7 +294,7 @@ impl Envelope {
             } else {
                 highest * GROWTH + GROWTH_SWINGS * swing
             };
-            self.learn(size, part as u8, most, age.learning);
+            self.learn(size, part, most, age.learning);
         }
         let most = if age.learning { f32::MAX } else { swing };
         self.count += 1.0;
@@ -307,5 +326,27 @@ impl Envelope {
             *record = record.max(self.pending.far.min(most));
         }
         (self.pending.far, self.pending.blocks) = (0.0, 0);
+    }
+}
+
+/// For each pair of a count and a rank in `LOWS`: the one of the newest that has `rank` smaller ones.
+fn lows(newest: &[f32]) -> [Option<f32>; LOWS.len()] {
+    let (mut older, mut walked) = (newest, 0);
+    let mut least = [f32::MAX; 4];
+    LOWS.map(|(count, rank)| {
+        let (rest, window) = older.split_at(older.len().saturating_sub(count - walked));
+        window
+            .iter()
+            .for_each(|block| keep_least(&mut least, *block));
+        (older, walked) = (rest, count);
+        least.get(rank).copied().filter(|_| newest.len() > rank)
+    })
+}
+
+/// Takes a number in among the four least, least first. Without a branch, because nothing foretells it.
+fn keep_least(least: &mut [f32; 4], number: f32) {
+    let mut carried = number;
+    for slot in least {
+        (*slot, carried) = (smaller(*slot, carried), larger(carried, *slot));
     }
 }

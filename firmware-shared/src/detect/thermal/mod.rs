@@ -20,6 +20,7 @@ use self::level::{Age, Level};
 use self::ramp::Ramp;
 use self::sudden::{Readings, Sudden};
 use super::input::Channels;
+use super::number::{larger, smaller};
 use super::verdict::{AnomalyKind, Head};
 
 const TICKS_A_DAY: f32 = 1440.0;
@@ -134,12 +135,12 @@ impl<const B: usize> Thermal<B> {
             self.ticks = self.ticks.saturating_add(1);
             self.slow(now_ms, tick, offset, channels, age, &mut finding);
         }
-        finding.standing = finding.severity.max(self.rising).max(self.moved);
+        finding.standing = larger(larger(self.moved, self.rising), finding.severity);
         finding
     }
 
     fn age(&self) -> Age {
-        let days = (self.ticks as f32 / TICKS_A_DAY).max(DAYS_MIN);
+        let days = (self.ticks as f32 * (1.0 / TICKS_A_DAY)).max(DAYS_MIN);
         Age {
             caution: 1.0 + CAUTION / days,
             learning: self.ticks < LEARNING_TICKS,
@@ -188,7 +189,7 @@ impl<const B: usize> Thermal<B> {
         let middle = if self.ticks < 3 {
             value
         } else {
-            value.max(last.min(older)).min(last.max(older))
+            smaller(larger(older, last), larger(smaller(older, last), value))
         };
         let (rest, swing) = (self.level.rest(), self.level.swing());
         let above = rest.map_or(0.0, |rest| value - rest);
@@ -213,7 +214,7 @@ impl<const B: usize> Thermal<B> {
                 let tall = if age.silent {
                     0.0
                 } else {
-                    scores.fold(0.0, f32::max)
+                    scores.fold(0.0, larger)
                 };
                 self.rising = tall;
                 out.note(Head::Ramp, tall);
@@ -233,11 +234,12 @@ impl<const B: usize> Thermal<B> {
             self.moved = 0.0;
             return;
         }
-        let ripple = (RIPPLE_OF_CYCLE * self.cycle.reach()).max(RIPPLE_OF_GRAIN * self.grain);
+        let of_cycle = RIPPLE_OF_CYCLE * self.cycle.reach();
+        let ripple = larger(RIPPLE_OF_GRAIN * self.grain, of_cycle);
         if let Some(moved) = self.level.step(now_ms, middle, ripple, age) {
             let [up_4h, up_6h, down_90min, down_3h] = moved.scores;
-            let (up, down) = (up_4h.max(up_6h), down_90min.max(down_3h));
-            self.moved = up.max(down);
+            let (up, down) = (larger(up_6h, up_4h), larger(down_3h, down_90min));
+            self.moved = larger(down, up);
             out.note(Head::LevelUp, up);
             out.note(Head::LevelDown, down);
             // A drift adds to whatever else goes on: what it has added is taken off the value.
@@ -253,7 +255,7 @@ impl<const B: usize> Thermal<B> {
             self.grain = bend;
         }
         let most = GRAIN_CLIP * self.grain + GRAIN_LEAST;
-        self.grain += (bend.min(most) - self.grain) / GRAIN_TICKS;
+        self.grain += (smaller(most, bend) - self.grain) * (1.0 / GRAIN_TICKS);
     }
 }
 

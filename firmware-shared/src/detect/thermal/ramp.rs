@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::level::Age;
 use super::sudden::ratio;
+use crate::detect::number::{larger, smaller};
 use crate::detect::ring::Ring;
 
 /// Ways to measure a rise: one straight line, and two lengths of three pieces.
@@ -19,8 +20,6 @@ const PIECES: usize = 3;
 const SUSTAINED: [usize; 2] = [8, 12];
 /// Every fifth tick of the smoothed value is looked at.
 const STRIDE: usize = 5;
-/// Ticks in the smoothed value.
-const SMOOTH: usize = 3;
 /// The longest length, and room to look for the start of the rise.
 const KEPT: usize = 56;
 /// The record of the whole day counts by this share at every hour.
@@ -50,7 +49,9 @@ pub(super) struct Rise {
 /// `B` bins of the day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ramp<const B: usize> {
-    values: Ring<SMOOTH>,
+    /// The two ticks before, as far as they are known since a gap.
+    before: [f32; 2],
+    known: u8,
     heights: Ring<KEPT>,
     records: [heapless::Vec<f32, B>; WAYS],
     day: [f32; WAYS],
@@ -68,7 +69,8 @@ struct Pending {
 impl<const B: usize> Ramp<B> {
     pub(super) fn new() -> Self {
         let mut new = Self {
-            values: Ring::new(),
+            before: [0.0; 2],
+            known: 0,
             heights: Ring::new(),
             records: [const { heapless::Vec::new() }; WAYS],
             day: [0.0; WAYS],
@@ -83,14 +85,20 @@ impl<const B: usize> Ramp<B> {
     }
 
     pub(super) fn forget_neighbours(&mut self) {
-        self.values.clear();
+        self.known = 0;
         self.heights.clear();
     }
 
-    /// The mean of the newest ticks.
+    /// The mean of the newest three ticks, as far as they are known.
     pub(super) fn smooth(&mut self, value: f32) -> f32 {
-        self.values.push(value);
-        self.values.mean(SMOOTH)
+        let [last, older] = self.before;
+        self.before = [value, last];
+        self.known = (self.known + 1).min(3);
+        match self.known {
+            1 => value,
+            2 => (value + last) * 0.5,
+            _ => (value + last + older) * (1.0 / 3.0),
+        }
     }
 
     /// Keeps the height without judging it.
@@ -115,13 +123,17 @@ impl<const B: usize> Ramp<B> {
             sustained(&self.heights, short),
             sustained(&self.heights, long),
         ];
+        if !waits && !turned && found.iter().all(|tall| *tall <= 0.0) {
+            return rise;
+        }
         let lengths = found.into_iter().zip(&mut self.records).zip(&mut self.day);
         let lengths = lengths.zip(&mut self.pending);
         for ((((tall, records), day), pending), score) in lengths.zip(&mut rise.scores) {
             let mut record = ALL_DAY * *day;
             for step in 0..=2 * around {
-                let near = (bin + B + step - around) % B;
-                record = record.max(records.get(near).copied().unwrap_or(0.0));
+                let near = bin + step + if bin + step < around { B } else { 0 } - around;
+                let near = if near < B { near } else { near - B };
+                record = larger(record, records.get(near).copied().unwrap_or(0.0));
             }
             *score = ratio(tall, record * age.caution + FLOOR * swing);
             if let Some(slot) = records.get_mut(bin)
@@ -129,7 +141,7 @@ impl<const B: usize> Ramp<B> {
             {
                 *slot *= FADE_BIN;
             }
-            let known = record.max(*day);
+            let known = larger(record, *day);
             if tall > pending.tall {
                 *pending = Pending {
                     tall,
@@ -187,7 +199,7 @@ fn straight<const N: usize>(heights: &Ring<N>) -> f32 {
     (0..STRAIGHT)
         .step_by(STRIDE)
         .map(ramp)
-        .fold(f32::MAX, f32::min)
+        .fold(f32::MAX, smaller)
         .max(0.0)
 }
 
@@ -196,6 +208,6 @@ fn sustained<const N: usize>(heights: &Ring<N>, len: usize) -> f32 {
     let at = |piece: usize| heights.back(piece * len).unwrap_or(0.0);
     let least = (0..PIECES)
         .map(|piece| at(piece) - at(piece + 1))
-        .fold(f32::MAX, f32::min);
+        .fold(f32::MAX, smaller);
     (least * PIECES as f32).max(0.0)
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::number::{larger, smaller};
 use crate::detect::ring::Ring;
 use crate::detect::verdict::AnomalyKind;
 
@@ -126,7 +127,8 @@ impl Readings {
             self.seeded = change > 0.0;
             return;
         }
-        self.noise += (change.min(NOISE_CLIP * self.noise) - self.noise) / NOISE_READINGS;
+        let change = smaller(NOISE_CLIP * self.noise, change);
+        self.noise += (change - self.noise) * (1.0 / NOISE_READINGS);
     }
 
     /// The last two quiet readings before the first large change among the newest; scattering readings
@@ -181,12 +183,12 @@ impl Readings {
         let (value, after, before) = at;
         let (change, kept) = (after - before, value - before);
         let stays = if change * kept > 0.0 {
-            change.abs().min(kept.abs())
+            smaller(kept.abs(), change.abs())
         } else {
             0.0
         };
         let back = change.abs() - stays;
-        let size = stays.max(back);
+        let size = larger(back, stays);
         said.jumped = shape(change, kept);
         if size > NOISY_BEFORE * self.noise && self.scattered(size) {
             said.jumped = AnomalyKind::Noise;
@@ -264,7 +266,7 @@ fn raise(record: &mut f32, size: f32, step: f32, learning: bool) {
         *record = if learning {
             size
         } else {
-            size.min(*record * GROWTH + step)
+            smaller(*record * GROWTH + step, size)
         };
     } else {
         *record *= FADE;
