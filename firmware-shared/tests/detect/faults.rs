@@ -65,6 +65,24 @@ fn a_drift_downwards_is_found_in_twelve_hours() {
 }
 
 #[test]
+fn hours_of_scatter_do_not_hide_a_step_of_the_next_day() {
+    let scatter = |i: usize| [1.7, -2.1, 0.4, -0.9, 2.4, -1.6, 0.8, -2.6, 1.9][i * i % 9];
+    let found = (1..=8).filter(|seed| {
+        let mut values = Reefer::new(*seed).minutes(AT + DAY + 10);
+        for (i, value) in values[AT..AT + 240].iter_mut().enumerate() {
+            *value += 2.0 * scatter(i);
+        }
+        values[AT + DAY..]
+            .iter_mut()
+            .for_each(|value| *value -= 3.5);
+        let said = verdicts(&mut Small::new(), 0, &values);
+        said[AT + DAY..].iter().any(|verdict| verdict.score > ALERT)
+    });
+    let found = found.count();
+    assert!(found >= 7, "{found} of 8 found");
+}
+
+#[test]
 fn a_verdict_explains_itself() {
     let said = first_alert(1, 60, |i, value| value + 0.22 * i as f64).unwrap();
     assert!((said.expected + 17.5).abs() < 1.0, "{said:?}");

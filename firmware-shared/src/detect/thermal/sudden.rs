@@ -190,11 +190,16 @@ impl Readings {
         let back = change.abs() - stays;
         let size = larger(back, stays);
         said.jumped = shape(change, kept);
-        if size > NOISY_BEFORE * self.noise && self.scattered(size) {
+        let scatters = size > NOISY_BEFORE * self.noise && self.scattered(size);
+        if scatters {
             said.jumped = AnomalyKind::Noise;
         }
         said.jump = ratio(size, self.jump * caution + JUMP_FLOOR * self.noise);
-        raise(&mut self.jump, size, self.noise, learning);
+        // Some hours of scatter must not become the yardstick of a step in the weeks after it. A sensor that
+        // goes on to scatter is known by its noise.
+        if learning || !scatters {
+            raise(&mut self.jump, size, self.noise, learning);
+        }
     }
 
     /// Whether changes before the jump were of its size: then it is one of many.
