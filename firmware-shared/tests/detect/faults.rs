@@ -83,6 +83,25 @@ fn hours_of_scatter_do_not_hide_a_step_of_the_next_day() {
 }
 
 #[test]
+fn a_drift_upwards_in_a_calm_night_is_found_before_the_morning() {
+    // From ten in the evening to four: the least of four hours has hardly moved by then.
+    let evening = AT - 180;
+    let found = (1..=8).filter(|seed| {
+        let mut values = Reefer::new(*seed).minutes(evening + 360);
+        for (i, value) in values[evening..].iter_mut().enumerate() {
+            *value += 8.0 * i as f64 / DAY as f64;
+        }
+        let said = verdicts(&mut Small::new(), 0, &values);
+        let mut found = said[evening..]
+            .iter()
+            .filter(|verdict| verdict.score > ALERT);
+        found.any(|verdict| verdict.kind == Some(AnomalyKind::Drift))
+    });
+    let found = found.count();
+    assert!(found >= 6, "{found} of 8 found");
+}
+
+#[test]
 fn a_verdict_explains_itself() {
     let said = first_alert(1, 60, |i, value| value + 0.22 * i as f64).unwrap();
     assert!((said.expected + 17.5).abs() < 1.0, "{said:?}");

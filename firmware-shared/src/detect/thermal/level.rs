@@ -36,6 +36,11 @@ const OVER_BLOCKS: u8 = 72;
 /// the slow ones say.
 const QUICK_BLOCKS: usize = 6;
 const QUICK_MOST: f32 = 2.0;
+/// Calm blocks that tell the level upwards, if half of them are there. A block is calm when so many changes in a
+/// row, its own among them, are at most this share of a swing.
+const CALM_BLOCKS: u32 = 9;
+const CALM_CHANGES: u32 = 2;
+const CALM_SWINGS: f32 = 0.8;
 /// Swings added to the record.
 const FLOOR_UP: f32 = 0.8;
 const FLOOR_DOWN: f32 = 2.0;
@@ -60,13 +65,13 @@ struct Shape {
 }
 
 /// Two horizons in each direction. Upwards the windows are long, because normal life lifts the value for
-/// hours; downwards nothing in normal life does.
+/// hours, and the first one counts where there is no calm; downwards nothing in normal life does.
 const SHAPES: [Shape; 4] = [
     Shape {
         blocks: 24,
         rank: 0,
         up: true,
-        unit: 1.0,
+        unit: 1.2,
     },
     Shape {
         blocks: 36,
@@ -229,6 +234,7 @@ impl Level {
         let mut room = [0.0; BLOCKS];
         let newest = self.blocks.ring().in_order(&mut room);
         let [quick, down_90min, down_3h, up_4h, up_6h] = lows(newest);
+        let up_4h = calm_low(newest, CALM_SWINGS * swing).or(up_4h);
         let lows = [up_4h, up_6h, down_90min, down_3h];
         let part = (now_ms % DAY_MS * PARTS as u64 / DAY_MS) as u8;
         let mut scores = [0.0; 4];
@@ -349,4 +355,27 @@ fn keep_least(least: &mut [f32; 4], number: f32) {
     for slot in least {
         (*slot, carried) = (smaller(*slot, carried), larger(carried, *slot));
     }
+}
+
+/// The least of the newest calm blocks, between which the value changes by at most `near`. A rising or falling
+/// value is that of an excursion, so this passes by excursions: it needs no longer window than the calm of a
+/// night, and no shorter one than a day of doors.
+fn calm_low(newest: &[f32], near: f32) -> Option<f32> {
+    let mut walk = newest.iter().rev().copied();
+    let (mut first, mut second) = (walk.next()?, walk.next()?);
+    let (mut least, mut calm) = (f32::MAX, 0);
+    let mut run = u32::from((first - second).abs() <= near);
+    // Without branches, because nothing foretells them.
+    for third in walk {
+        run = (run + 1) * u32::from((second - third).abs() <= near);
+        let (starts, goes_on) = (run == CALM_CHANGES, run >= CALM_CHANGES);
+        least = smaller(least, if starts { first } else { f32::MAX });
+        least = smaller(least, if goes_on { second } else { f32::MAX });
+        calm += u32::from(starts) + u32::from(goes_on);
+        if calm >= CALM_BLOCKS {
+            break;
+        }
+        (first, second) = (second, third);
+    }
+    (2 * calm >= CALM_BLOCKS).then_some(least)
 }
