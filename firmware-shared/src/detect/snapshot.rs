@@ -11,7 +11,7 @@ use super::gnss::{GNSS_SNAPSHOT_VERSION, GnssDetector};
 use crate::checksum::crc32c;
 
 /// The version of the snapshot; another version is refused, and the model starts anew.
-pub const SNAPSHOT_VERSION: u8 = 3;
+pub const SNAPSHOT_VERSION: u8 = 4;
 
 const HEADER_LEN: usize = 9;
 const CRC_LEN: usize = 4;

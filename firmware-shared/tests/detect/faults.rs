@@ -179,6 +179,36 @@ fn a_set_point_that_moves_is_no_alert_when_it_is_known() {
 }
 
 #[test]
+fn a_runaway_five_hours_after_a_set_point_has_moved_is_found() {
+    let found = (1..=8).filter(|seed| {
+        let mut reefer = Reefer::new(*seed);
+        let mut detector = Small::new();
+        let (moved, from) = (6 * DAY, 6 * DAY + 300);
+        let mut found = false;
+        for i in 0..from + 60 {
+            let target = if i < moved { -18.0 } else { 4.0 };
+            reefer.set_point += (target - reefer.set_point) / 60.0;
+            let fault = 0.25 * i.saturating_sub(from) as f64;
+            let channels = Channels {
+                set_point: Some(target),
+                ..Channels::default()
+            };
+            let now_ms = START_MS + MINUTE_MS * i as u64;
+            let input = Input::with_channels(reefer.next() + fault, channels);
+            let said = detector.step(now_ms, &input);
+            assert!(
+                said.score < ALERT || !(moved..from).contains(&i),
+                "minute {i}: {said:?}"
+            );
+            found |= i >= from && said.score > ALERT;
+        }
+        found
+    });
+    let found = found.count();
+    assert!(found >= 6, "{found} of 8 found");
+}
+
+#[test]
 fn heat_through_a_door_that_is_known_weighs_less() {
     let strongest = |known: bool| {
         let mut reefer = Reefer::new(8);

@@ -90,7 +90,7 @@ impl<const B: usize> Thermal<B> {
 
     /// Where the value would rest now.
     fn resting(&self, offset: f32) -> f32 {
-        self.level.rest().unwrap_or(0.0) + offset + self.saw
+        self.level.rest().unwrap_or(0.0) + offset + self.saw + self.explain.left()
     }
 
     /// Where a value that stopped so many ticks ago would be now.
@@ -99,8 +99,8 @@ impl<const B: usize> Thermal<B> {
         let Some(rest) = self.level.rest() else {
             return now;
         };
-        let resting = rest + offset;
-        let height = now - resting - self.cycle.ago(ticks);
+        let resting = rest + offset + self.explain.left();
+        let height = now - resting - self.cycle.ago(ticks) - self.heat;
         let then = ticks as usize;
         let trend = match (self.ramp.height(then), self.ramp.height(then + TREND_TICKS)) {
             (Some(last), Some(first)) => (last - first) / TREND_TICKS as f32,
@@ -118,7 +118,7 @@ impl<const B: usize> Thermal<B> {
         } else {
             height
         };
-        resting + left + self.cycle.ago(0.0)
+        resting + left + self.explain.explained() + self.cycle.ago(0.0)
     }
 
     /// What of the height of a rise is probably ordinary life.

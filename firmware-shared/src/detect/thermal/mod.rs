@@ -77,6 +77,8 @@ pub(super) struct Thermal<const B: usize> {
     cycle: Cycle,
     /// What the cycle adds at the newest tick.
     saw: f32,
+    /// What the heat of doors added when the value last moved.
+    heat: f32,
     /// The two ticks before, without the cycle.
     before: [f32; 2],
     /// The usual bend of three ticks: how finely this stream can be read.
@@ -96,6 +98,7 @@ impl<const B: usize> Thermal<B> {
             explain: Explain::new(),
             cycle: Cycle::new(),
             saw: 0.0,
+            heat: 0.0,
             before: [0.0; 2],
             grain: 0.0,
             rising: 0.0,
@@ -114,7 +117,7 @@ impl<const B: usize> Thermal<B> {
     pub(super) fn usual(&self, offset: f32) -> Option<(f32, f32)> {
         self.level.rest()?;
         Some((
-            self.level.expected() + offset + self.saw,
+            self.level.expected() + offset + self.saw + self.explain.left(),
             2.0 * self.level.swing(),
         ))
     }
@@ -181,7 +184,7 @@ impl<const B: usize> Thermal<B> {
         out: &mut Finding,
     ) {
         self.saw = self.cycle.step(tick);
-        let value = tick - offset - self.saw;
+        let value = tick - offset - self.saw - self.explain.left();
         // One spike must not move a block: the middle of three ticks.
         let [last, older] = self.before;
         self.before = [value, last];
@@ -195,6 +198,10 @@ impl<const B: usize> Thermal<B> {
         let above = rest.map_or(0.0, |rest| value - rest);
         if self.explain.tick(channels, above, swing) {
             self.level.relearn();
+            self.ramp.forget_neighbours();
+        }
+        if self.readings.moves() {
+            self.heat = self.explain.explained();
         }
         let smooth = self.ramp.smooth(value);
         let travels = self.explain.travels();
@@ -243,7 +250,7 @@ impl<const B: usize> Thermal<B> {
             out.note(Head::LevelUp, up);
             out.note(Head::LevelDown, down);
             // A drift adds to whatever else goes on: what it has added is taken off the value.
-            let now = smooth + offset + self.saw;
+            let now = smooth + offset + self.saw + self.explain.left();
             let (above, below) = (Cause::Moved(now - moved.up), Cause::Moved(now - moved.down));
             out.offer(up, AnomalyKind::Drift, above, Lasting::Ticks(240));
             out.offer(down, AnomalyKind::Drift, below, Lasting::Ticks(90));

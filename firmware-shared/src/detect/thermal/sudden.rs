@@ -161,6 +161,11 @@ impl Readings {
         self.newest.back(0)
     }
 
+    /// Whether the newest reading differs from the one before.
+    pub(super) fn moves(&self) -> bool {
+        self.run == 0
+    }
+
     fn flat_run(&mut self, equal: bool) -> u32 {
         if equal {
             self.run = self.run.saturating_add(1);
