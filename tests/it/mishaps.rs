@@ -125,11 +125,27 @@ fn restored_database(world: &mut World) -> anyhow::Result<()> {
     anyhow::ensure!(!gone.is_empty(), "nothing went back");
     world.centre.start()?;
     for [epoch, last_seq, count] in gone {
-        let sql = format!(
+        let stored = format!(
             "SELECT count(*) FROM readings WHERE epoch = {epoch} AND lane = 'telemetry' AND seq <= {last_seq}"
         );
-        wait::until_true("what went back comes again", PATIENCE, || {
-            Ok(world.store()?.number(&sql)? >= *count)
+        // What was on its way when its gateway was killed, accepted by nobody, is held by nobody: it comes as a loss.
+        let lost = format!(
+            "SELECT CAST(coalesce(sum(CASE WHEN last_seq < {last_seq} THEN last_seq ELSE {last_seq} END - first_seq + 1), 0) \
+             AS BIGINT) FROM losses WHERE epoch = {epoch} AND lane = 'telemetry' AND first_seq <= {last_seq}"
+        );
+        let there = || -> anyhow::Result<(i64, i64)> {
+            let store = world.store()?;
+            Ok((store.number(&stored)?, store.number(&lost)?))
+        };
+        let whole = wait::until_true("what went back comes again", PATIENCE, || {
+            let (stored, lost) = there()?;
+            Ok(stored + lost >= *count)
+        });
+        whole.with_context(|| {
+            format!(
+                "epoch {epoch}, of {count} up to {last_seq}, stored and lost: {:?}",
+                there()
+            )
         })?;
     }
     Ok(())
