@@ -98,6 +98,12 @@ impl Adapter {
         self.messages
     }
 
+    /// Whether this asks what the last message came to: the driver's last word about it.
+    #[must_use]
+    pub fn is_status(control: &Control) -> bool {
+        control.request_type & TYPE_MASK == TYPE_VENDOR && control.request == command::STATUS
+    }
+
     /// One control transfer on endpoint 0.
     pub fn control(&mut self, control: Control, data: &[u8]) -> Reply {
         if control.request_type & TYPE_MASK == TYPE_VENDOR {

@@ -2,10 +2,13 @@
 //!
 //! Promises: one device, plugged in after the hellos; the bus is set to the world's time before each
 //! transfer; the thread ends when QEMU closes the socket. A cancelled transfer is answered like any
-//! other: QEMU drops answers whose id it no longer knows. Never: a packet that was not asked for.
+//! other: QEMU drops answers whose id it no longer knows. The device goes behind the status of an I2C message, in
+//! one write with it: a transfer under way would end an emulated Raspberry Pi, whose USB controller asserts that
+//! its device is there. Never: a packet that was not asked for.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -20,6 +23,7 @@ use crate::clock::Stopwatch;
 pub struct Redirection {
     thread: JoinHandle<Result<u64, WireError>>,
     writer: Arc<Mutex<UnixStream>>,
+    is_leaving: Arc<AtomicBool>,
 }
 
 impl Redirection {
@@ -36,27 +40,26 @@ impl Redirection {
     ) -> anyhow::Result<Self> {
         let writer = Arc::new(Mutex::new(socket.try_clone()?));
         let answers = Arc::clone(&writer);
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        let leaves = Arc::clone(&is_leaving);
         let thread = thread::Builder::new()
             .name("usb-adapter".to_owned())
             .spawn(move || {
                 let mut socket = socket;
-                serve(&mut socket, &answers, adapter, || tick(since.elapsed_ms()))
+                let tick = || tick(since.elapsed_ms());
+                serve(&mut socket, &answers, adapter, &leaves, tick)
             })
             .context("start the thread of the USB adapter")?;
-        Ok(Self { thread, writer })
+        Ok(Self {
+            thread,
+            writer,
+            is_leaving,
+        })
     }
 
-    /// Pulls the adapter out while the guest runs.
-    ///
-    /// # Errors
-    /// When QEMU is gone.
-    pub fn unplug(&self) -> anyhow::Result<()> {
-        let gone = Packet {
-            kind: kind::DEVICE_DISCONNECT,
-            id: 0,
-            body: Vec::new(),
-        };
-        Ok(gone.write(&mut *locked(&self.writer))?)
+    /// Pulls the adapter out while the guest runs, behind its next I2C message.
+    pub fn unplug(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// Plugs it in again.
@@ -94,6 +97,7 @@ fn serve(
     reader: &mut impl Read,
     writer: &Mutex<impl Write>,
     mut adapter: Adapter,
+    is_leaving: &AtomicBool,
     tick: impl Fn(),
 ) -> Result<u64, WireError> {
     locked(writer).write_all(&hello())?;
@@ -114,11 +118,31 @@ fn serve(
         };
         tick();
         if let Some(answer) = device.answer(&packet, &mut adapter)? {
-            match answer.write(&mut *locked(writer)) {
-                Err(WireError::Io(_)) => return Ok(adapter.messages()),
-                written => written?,
+            let mut bytes = Vec::new();
+            answer.write(&mut bytes)?;
+            if ends_message(&packet) && is_leaving.swap(false, Ordering::Relaxed) {
+                gone().write(&mut bytes)?;
+            }
+            if locked(writer).write_all(&bytes).is_err() {
+                return Ok(adapter.messages());
             }
         }
+    }
+}
+
+/// Whether nothing of an I2C message is left to be asked behind it.
+fn ends_message(packet: &Packet) -> bool {
+    packet.kind == kind::CONTROL
+        && packet
+            .control()
+            .is_ok_and(|(control, _)| Adapter::is_status(&control))
+}
+
+fn gone() -> Packet {
+    Packet {
+        kind: kind::DEVICE_DISCONNECT,
+        id: 0,
+        body: Vec::new(),
     }
 }
 
@@ -232,9 +256,14 @@ mod tests {
         let hears = Mutex::new(Vec::new());
         let ticks = Cell::new(0);
         let bus = SimBus::new(0, TruthFile::none());
-        let ended = serve(&mut says.as_slice(), &hears, Adapter::new(bus), || {
-            ticks.set(ticks.get() + 1)
-        });
+        let stays = AtomicBool::new(false);
+        let ended = serve(
+            &mut says.as_slice(),
+            &hears,
+            Adapter::new(bus),
+            &stays,
+            || ticks.set(ticks.get() + 1),
+        );
         let heard = hears.into_inner().unwrap();
         let mut heard = heard.as_slice();
         read_hello(&mut heard).unwrap();
@@ -317,27 +346,42 @@ mod tests {
         says.extend([100, 0, 0]);
         let hears = Mutex::new(Vec::new());
         let bus = SimBus::new(0, TruthFile::none());
-        assert_eq!(
-            serve(&mut says.as_slice(), &hears, Adapter::new(bus), || ()).unwrap(),
-            0
+        let stays = AtomicBool::new(false);
+        let ended = serve(
+            &mut says.as_slice(),
+            &hears,
+            Adapter::new(bus),
+            &stays,
+            || (),
         );
+        assert_eq!(ended.unwrap(), 0);
     }
 
     #[test]
-    fn an_adapter_is_pulled_out_and_plugged_in_between_transfers() {
+    fn an_adapter_is_pulled_out_behind_a_message_and_plugged_in() {
+        /// Vendor request 3 from the device, one byte.
+        const STATUS: [u8; 10] = [0x80, 3, 0xc0, 0, 0, 0, 0, 0, 1, 0];
         let (ours, mut guest) = UnixStream::pair().unwrap();
         let bus = SimBus::new(0, TruthFile::none());
         let shown =
             Redirection::start(ours, Adapter::new(bus), Stopwatch::start(), |_| ()).unwrap();
         guest.write_all(&hello()).unwrap();
         read_hello(&mut guest).unwrap();
+        let mut asks = guest.try_clone().unwrap();
         let mut next = || Packet::read(&mut guest).unwrap().unwrap().kind;
         assert_eq!([next(), next(), next()], [4, 5, 1]);
-        shown.unplug().unwrap();
-        assert_eq!(next(), 2);
+        shown.unplug();
+        // The functions are no message: the adapter stays for them.
+        let mut functions = STATUS;
+        functions[1] = 1;
+        packet(kind::CONTROL, 7, &functions)
+            .write(&mut asks)
+            .unwrap();
+        packet(kind::CONTROL, 8, &STATUS).write(&mut asks).unwrap();
+        assert_eq!([next(), next(), next()], [100, 100, 2]);
         shown.plug_in().unwrap();
         assert_eq!([next(), next(), next()], [4, 5, 1]);
-        drop(guest);
+        drop((guest, asks));
         assert_eq!(shown.join().unwrap(), 0);
     }
 }
