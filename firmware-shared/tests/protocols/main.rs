@@ -1,7 +1,7 @@
 //! The two protocols by which the detector is measured: faults in made-up fleets, and NAB's recorded series.
 //!
 //! Promises: thresholds for a fleet come from its clean twins alone; every figure has one beside it that was
-//! taken with a threshold from other data. A test run plays a few trucks; `FLEET_DETECTOR=all` prints every
+//! taken with a threshold from other data. A test run plays one fleet; `FLEET_DETECTOR=all` prints every
 //! row for both profiles and takes minutes (with `--release`). `FLEET_DETECTOR_SEEDS=1,2,3` names fleets.
 //! NAB is found through FLEET_TEST_DATA or beside the repository; without it its test is shown as ignored,
 //! and fails where CI=true.
@@ -26,7 +26,6 @@ use score::{Figures, Judged};
 
 /// Trucks of a whole fleet, and of the part that a test run plays.
 const TRUCKS: usize = 30;
-const SOME_TRUCKS: usize = 10;
 const STRICT: f64 = 0.05;
 const PLAIN: f64 = 0.2;
 const DELAYS: [AnomalyKind; 3] = [
@@ -83,11 +82,12 @@ fn at_least(what: &str, found: f64, floor: f64) -> Result<(), Failed> {
     }
 }
 
-/// The floors of the whole protocol, as shares, on a part of a fleet.
+/// The floors of the whole protocol, as shares, on one fleet of its size: of ten trucks one fault more or less is
+/// a point and a half.
 fn finds_enough<const M: usize, const P: usize, const T: usize, const B: usize>(
     channels: bool,
 ) -> Result<(), Failed> {
-    let trucks = fleet::fleet(9, SOME_TRUCKS, channels);
+    let trucks = fleet::fleet(9, TRUCKS, channels);
     let judged = Judged::new::<M, P, T, B>(&trucks, channels);
     let figures = judged.at(judged.threshold(PLAIN));
     let percent = |part| 100.0 * Figures::share(part, figures.found);
