@@ -231,16 +231,15 @@ fn restored(programs: &Path) -> anyhow::Result<()> {
     let url = database.url();
     run("pg_dump", &["--format=custom", "--dbname", &url, "--file"])?;
     world.wait_for_rows("truck-001", 300)?;
-    let before = world.stored("truck-001")?;
     world.centre.kill_9()?;
+    let (before, last_seq) = (world.stored("truck-001")?, world.last_seq("truck-001")?);
     world
         .store()?
         .tamper("DROP SCHEMA public CASCADE; CREATE SCHEMA public")?;
     run("pg_restore", &["--single-transaction", "--dbname", &url])?;
     anyhow::ensure!(world.stored("truck-001")? < before, "nothing went back");
     world.centre.start()?;
-    // A vehicle that is stopped before it hears of the restore would send again at its next start only.
-    world.wait_for_rows("truck-001", before)?;
+    world.wait_for_return("truck-001", before, last_seq)?;
     world.stop_and_verify()?;
     let account = world.judge()?;
     anyhow::ensure!(

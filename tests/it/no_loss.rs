@@ -112,15 +112,14 @@ fn database_restored() -> anyhow::Result<()> {
     );
     anyhow::ensure!(!central(&restore)?, "a restore under a running ingest");
     world.wait_for_rows("truck-001", 300)?;
-    let before = world.stored("truck-001")?;
     world.centre.kill_9()?;
+    let (before, last_seq) = (world.stored("truck-001")?, world.last_seq("truck-001")?);
     let restored = world.centre.command(&restore).output()?;
     anyhow::ensure!(restored.status.success(), "{restored:?}");
     anyhow::ensure!(world.stored("truck-001")? < before, "nothing went back");
     world.centre.start()?;
-    // What was acknowledged after the backup is asked for again, and it is still held. A vehicle that is stopped
-    // before it hears of the restore would send it again at its next start only.
-    world.wait_for_rows("truck-001", before)?;
+    // What was acknowledged after the backup is asked for again, and it is still held.
+    world.wait_for_return("truck-001", before, last_seq)?;
     world.stop_and_verify()?;
     let account = world.judge()?;
     anyhow::ensure!(

@@ -222,6 +222,28 @@ impl World {
         })
     }
 
+    /// The last telemetry number of a device that never restarted.
+    pub(crate) fn last_seq(&self, device: &str) -> anyhow::Result<i64> {
+        let sql = "SELECT max(seq) FROM readings WHERE device = ?1 AND lane = 'telemetry'";
+        self.store()?.number_of(sql, device)
+    }
+
+    /// Waits until a restored database has so many telemetry rows up to a number again. Rows behind it come from a
+    /// vehicle that has not heard of the restore, and one that is stopped then sends again at its next start only.
+    pub(crate) fn wait_for_return(
+        &self,
+        device: &str,
+        rows: i64,
+        last_seq: i64,
+    ) -> anyhow::Result<()> {
+        let sql = format!(
+            "SELECT count(*) FROM readings WHERE device = ?1 AND lane = 'telemetry' AND seq <= {last_seq}"
+        );
+        wait::until_true("what went back comes again", PATIENCE, || {
+            Ok(self.store()?.number_of(&sql, device)? >= rows)
+        })
+    }
+
     /// Waits until so many further telemetry rows of the whole fleet are stored.
     pub(crate) fn wait_for_any_rows(&self, rows: i64) -> anyhow::Result<()> {
         let count = || self.store()?.number("SELECT count(*) FROM reading");
