@@ -51,6 +51,8 @@ enum Acknowledge {
 pub struct Adapter {
     bus: SimBus,
     last: Acknowledge,
+    /// Whether the last message came from the guest, so that no chip handed anything out in it.
+    wrote: bool,
     messages: u64,
 }
 
@@ -88,6 +90,7 @@ impl Adapter {
         Self {
             bus,
             last: Acknowledge::Idle,
+            wrote: false,
             messages: 0,
         }
     }
@@ -98,10 +101,13 @@ impl Adapter {
         self.messages
     }
 
-    /// Whether this asks what the last message came to: the driver's last word about it.
+    /// Whether the adapter can go behind this request without taking along what a chip has handed out: it asks
+    /// what a message to a chip came to, the driver's last word about it.
     #[must_use]
-    pub fn is_status(control: &Control) -> bool {
-        control.request_type & TYPE_MASK == TYPE_VENDOR && control.request == command::STATUS
+    pub fn may_leave(&self, control: &Control) -> bool {
+        let is_status =
+            control.request_type & TYPE_MASK == TYPE_VENDOR && control.request == command::STATUS;
+        is_status && self.wrote
     }
 
     /// One control transfer on endpoint 0.
@@ -131,6 +137,7 @@ impl Adapter {
     fn message(&mut self, control: Control, data: &[u8]) -> Reply {
         self.messages += 1;
         let read = control.value & MESSAGE_IS_READ != 0;
+        self.wrote = !read;
         let mut into = vec![0; if read { usize::from(control.length) } else { 0 }];
         let outcome = match u8::try_from(control.index) {
             Ok(address) if read => self.bus.message_read(address, &mut into).is_ok(),
@@ -253,13 +260,17 @@ mod tests {
     #[test]
     fn a_write_then_read_of_the_guest_are_two_messages_with_its_bytes() {
         let mut adapter = adapter();
+        let asks = control(0xc1, 3, 0, 0, 1);
         assert_eq!(status(&mut adapter), Reply::Data(vec![0]));
+        assert!(!adapter.may_leave(&asks));
         let write = control(0x41, 5, 0, 0x48, 3);
         assert_eq!(adapter.control(write, &[1, 0xaa, 0xbb]), Reply::Taken);
         assert_eq!(status(&mut adapter), Reply::Data(vec![1]));
         let read = control(0xc1, 6, 1, 0x48, 2);
+        assert!(adapter.may_leave(&asks) && !adapter.may_leave(&read));
         assert_eq!(adapter.control(read, &[]), Reply::Data(vec![0xaa, 0xbb]));
         assert_eq!(status(&mut adapter), Reply::Data(vec![1]));
+        assert!(!adapter.may_leave(&asks));
         assert_eq!(adapter.messages(), 2);
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Promises: one device, plugged in after the hellos; the bus is set to the world's time before each
 //! transfer; the thread ends when QEMU closes the socket. A cancelled transfer is answered like any
-//! other: QEMU drops answers whose id it no longer knows. The device goes behind the status of an I2C message, in
-//! one write with it: a transfer under way would end an emulated Raspberry Pi, whose USB controller asserts that
-//! its device is there. Never: a packet that was not asked for.
+//! other: QEMU drops answers whose id it no longer knows. The device goes behind the status of a message to a
+//! chip, in one write with it: a transfer under way would end an emulated Raspberry Pi, whose USB controller
+//! asserts that its device is there, and a message from a chip would take along what the chip has handed out.
+//! Never: a packet that was not asked for.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -57,7 +58,7 @@ impl Redirection {
         })
     }
 
-    /// Pulls the adapter out while the guest runs, behind its next I2C message.
+    /// Pulls the adapter out while the guest runs, behind the guest's next message to a chip.
     pub fn unplug(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
     }
@@ -120,7 +121,7 @@ fn serve(
         if let Some(answer) = device.answer(&packet, &mut adapter)? {
             let mut bytes = Vec::new();
             answer.write(&mut bytes)?;
-            if ends_message(&packet) && is_leaving.swap(false, Ordering::Relaxed) {
+            if may_leave(&packet, &adapter) && is_leaving.swap(false, Ordering::Relaxed) {
                 gone().write(&mut bytes)?;
             }
             if locked(writer).write_all(&bytes).is_err() {
@@ -130,12 +131,11 @@ fn serve(
     }
 }
 
-/// Whether nothing of an I2C message is left to be asked behind it.
-fn ends_message(packet: &Packet) -> bool {
+fn may_leave(packet: &Packet, adapter: &Adapter) -> bool {
     packet.kind == kind::CONTROL
         && packet
             .control()
-            .is_ok_and(|(control, _)| Adapter::is_status(&control))
+            .is_ok_and(|(control, _)| adapter.may_leave(&control))
 }
 
 fn gone() -> Packet {
@@ -358,9 +358,11 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_is_pulled_out_behind_a_message_and_plugged_in() {
+    fn an_adapter_is_pulled_out_behind_a_message_to_a_chip_and_plugged_in() {
         /// Vendor request 3 from the device, one byte.
         const STATUS: [u8; 10] = [0x80, 3, 0xc0, 0, 0, 0, 0, 0, 1, 0];
+        const READ: [u8; 10] = [0x80, 7, 0xc1, 0, 1, 0, 0x48, 0, 1, 0];
+        const WRITE: [u8; 11] = [0, 7, 0x41, 0, 0, 0, 0x48, 0, 1, 0, 0xaa];
         let (ours, mut guest) = UnixStream::pair().unwrap();
         let bus = SimBus::new(0, TruthFile::none());
         let shown =
@@ -371,17 +373,22 @@ mod tests {
         let mut next = || Packet::read(&mut guest).unwrap().unwrap().kind;
         assert_eq!([next(), next(), next()], [4, 5, 1]);
         shown.unplug();
-        // The functions are no message: the adapter stays for them.
+        // What a chip hands out is the guest's: the adapter stays for it, and for all that is no message.
         let mut functions = STATUS;
         functions[1] = 1;
-        packet(kind::CONTROL, 7, &functions)
-            .write(&mut asks)
-            .unwrap();
-        packet(kind::CONTROL, 8, &STATUS).write(&mut asks).unwrap();
-        assert_eq!([next(), next(), next()], [100, 100, 2]);
+        let asked = [&functions[..], &READ, &STATUS, &WRITE, &STATUS];
+        for (id, body) in asked.into_iter().enumerate() {
+            packet(kind::CONTROL, id as u64, body)
+                .write(&mut asks)
+                .unwrap();
+        }
+        assert_eq!(
+            [next(), next(), next(), next(), next(), next()],
+            [100, 100, 100, 100, 100, 2]
+        );
         shown.plug_in().unwrap();
         assert_eq!([next(), next(), next()], [4, 5, 1]);
         drop((guest, asks));
-        assert_eq!(shown.join().unwrap(), 0);
+        assert_eq!(shown.join().unwrap(), 2);
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::reading::Position;
 
 /// The version of the snapshot; another version is refused, and the rules start anew.
-pub const GNSS_SNAPSHOT_VERSION: u8 = 1;
+pub const GNSS_SNAPSHOT_VERSION: u8 = 2;
 
 /// The fastest that a vehicle goes, m/s.
 const VEHICLE_SPEED_MAX: f32 = 60.0;
@@ -46,6 +46,9 @@ const ACCURACY_MAX_M: f32 = 50.0;
 const SETTLE_FIXES: u32 = 15;
 /// Neighbouring fixes are at most this far apart in time.
 const NEIGHBOURS_MS: u64 = 5_000;
+/// A fix that comes so many periods behind the one before it may be an old one, kept by a receiver that could
+/// not be read: when it was found is anywhere between both.
+const LATE_PERIODS: u64 = 2;
 /// Silent for this many periods: the receiver is lost.
 const SILENT_PERIODS: u64 = 3;
 /// No fix for longer than any tunnel, and than any cold start.
@@ -106,6 +109,8 @@ impl GnssFault {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Last {
     now_ms: u64,
+    /// How much earlier it may have been found than it came.
+    late_ms: u64,
     lat: i32,
     lon: i32,
     speed: Option<f32>,
@@ -199,6 +204,7 @@ impl GnssDetector {
         self.fixes = self.fixes.saturating_add(1);
         let next = Last {
             now_ms,
+            late_ms: self.late_ms(now_ms),
             lat: at.lat.0,
             lon: at.lon.0,
             speed: at.speed.map(|speed| speed.0 as f32 / 1e3),
@@ -219,6 +225,12 @@ impl GnssDetector {
         jump.or(freeze).or(drag)
     }
 
+    fn late_ms(&self, now_ms: u64) -> u64 {
+        let apart_ms = self.last.map_or(0, |l| now_ms.saturating_sub(l.now_ms));
+        let is_late = apart_ms > LATE_PERIODS * self.period_ms;
+        if is_late { apart_ms } else { 0 }
+    }
+
     /// A repeated sentence is no measurement: `Some` ends the epoch.
     fn sentence(&mut self, time_ms: Option<u32>) -> Option<Option<GnssFault>> {
         let same = time_ms.is_some() && time_ms == self.time_of_day_ms;
@@ -234,7 +246,8 @@ impl GnssDetector {
     }
 
     fn jump(&mut self, last: &Last, next: &Last, moved: (f32, f32)) -> Option<GnssFault> {
-        let seconds = next.now_ms.saturating_sub(last.now_ms) as f32 / 1e3;
+        let apart_ms = next.now_ms.saturating_sub(last.now_ms);
+        let seconds = apart_ms.saturating_add(last.late_ms) as f32 / 1e3;
         let reach = VEHICLE_SPEED_MAX * seconds + JUMP_M + last.accuracy_m + next.accuracy_m;
         let jumped = self.settled(next) && length(moved) > reach;
         // Each jump is an event of its own.
@@ -258,7 +271,7 @@ impl GnssDetector {
         jumped: bool,
     ) -> Option<GnssFault> {
         let apart_ms = next.now_ms.saturating_sub(last.now_ms);
-        let neighbours = apart_ms > 0 && apart_ms <= NEIGHBOURS_MS;
+        let neighbours = apart_ms > 0 && apart_ms <= NEIGHBOURS_MS && last.late_ms == 0;
         let told = last.travelled(next);
         let (Some(told), true) = (told, neighbours && !jumped && self.settled(next)) else {
             (self.north, self.east, self.drag_m) = (0.0, 0.0, 0.0);

@@ -107,6 +107,34 @@ fn each_jump_of_more_than_200_m_is_found_at_its_first_fix() {
 }
 
 #[test]
+fn a_fix_that_was_kept_while_the_bus_hung_is_no_jump_and_no_drag_off() {
+    for hung_ms in [2_100, 5_800, 30_000, 600_000] {
+        let mut drive = Drive::new();
+        assert_eq!(drive.drive(60), []);
+        // The receiver could not be read; then comes what it found when the bus began to hang.
+        let kept = drive.position(40.0, 0.0, Disturb::default());
+        let mut said = Vec::new();
+        let mut hear = |drive: &mut Drive, position, after_ms| {
+            drive.now_ms += after_ms;
+            let time_of_day_ms = None;
+            said.extend(drive.detector.step(
+                drive.now_ms,
+                &Epoch::Fix {
+                    position,
+                    time_of_day_ms,
+                },
+            ));
+        };
+        hear(&mut drive, kept, hung_ms);
+        drive.north_m += 40.0 * hung_ms as f64 / 1e3;
+        let fresh = drive.position(40.0, 0.0, Disturb::default());
+        hear(&mut drive, fresh, 200);
+        said.extend((0..60).filter_map(|_| drive.fix(40.0, 0.0, Disturb::default())));
+        assert_eq!(said, [], "{hung_ms} ms");
+    }
+}
+
+#[test]
 fn a_position_that_stands_while_moving_is_found_within_ten_seconds() {
     let mut drive = Drive::new();
     drive.drive(60);
