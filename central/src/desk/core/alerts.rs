@@ -12,9 +12,10 @@
 
 use std::collections::BTreeSet;
 
-use firmware_shared::alert::{Alert, AlertState, Severity};
+use firmware_shared::alert::{Alert, AlertState};
 
 use super::flood::Verdict;
+use super::live::Live;
 use super::{Core, Fed, Now, Shelf};
 use crate::desk::item::{AlertItem, Finding};
 use crate::desk::store::StoreError;
@@ -43,64 +44,6 @@ impl Transition {
             Self::Closed => "closed",
         }
     }
-}
-
-/// An item that may still change by the passing of time.
-#[derive(Debug, Clone)]
-pub(super) struct Live {
-    pub(super) item: AlertItem,
-    /// It is late: its end is waited for before anybody is told.
-    hold_until: Option<i64>,
-    unmute_at: Option<i64>,
-    escalate_at: Option<i64>,
-    over_at: Option<i64>,
-}
-
-impl Live {
-    pub(super) fn quiet(item: AlertItem) -> Self {
-        Self {
-            item,
-            hold_until: None,
-            unmute_at: None,
-            escalate_at: None,
-            over_at: None,
-        }
-    }
-
-    /// Somebody looks after it.
-    pub(super) fn calm(&mut self) {
-        self.escalate_at = None;
-    }
-
-    /// It is over at this moment unless it is said again.
-    pub(super) fn ends_at(&mut self, mono_ms: i64) {
-        self.over_at = Some(mono_ms);
-    }
-
-    pub(super) fn due(&self) -> Option<i64> {
-        [
-            self.hold_until,
-            self.unmute_at,
-            self.escalate_at,
-            self.over_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-}
-
-/// An alert of the centre's own.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Own {
-    pub(super) device: String,
-    pub(super) kind: &'static str,
-    pub(super) sensor: String,
-    pub(super) severity: Option<Severity>,
-    pub(super) value: Option<f64>,
-    pub(super) unit: &'static str,
-    pub(super) high: Option<f64>,
-    pub(super) text: String,
 }
 
 impl Core {
@@ -274,7 +217,7 @@ impl Core {
     }
 
     /// Decides whether anybody is told.
-    fn announce(
+    pub(super) fn announce(
         &mut self,
         now: Now,
         mut live: Live,
@@ -495,56 +438,6 @@ impl Core {
         }
     }
 
-    /// An alert of the centre's own begins; its id.
-    pub(super) fn raise_own(
-        &mut self,
-        now: Now,
-        own: Own,
-        shelf: &dyn Shelf,
-    ) -> Result<String, StoreError> {
-        let id = match own.device.as_str() {
-            "" => format!("centre-{}-{}", own.kind, now.utc_ms),
-            device => format!("{device}-centre-{}-{}-{}", own.kind, own.sensor, now.utc_ms),
-        };
-        let item = AlertItem {
-            id: id.clone(),
-            groups: self.config.groups.of(&own.device),
-            role: self.watch.role(&own.device, &own.sensor),
-            device: own.device,
-            kind: own.kind.to_owned(),
-            sensor: own.sensor,
-            severity: own.severity.unwrap_or(Severity::Warning),
-            state: AlertState::Raised,
-            text: own.text,
-            value: own.value,
-            unit: own.unit.to_owned(),
-            expected: None,
-            low: None,
-            high: own.high,
-            raised_ms: Some(now.utc_ms),
-            cleared_ms: None,
-            received_ms: now.utc_ms,
-            changed_ms: now.utc_ms,
-            late: false,
-            muted: false,
-            collapsed_into: None,
-            members: 0,
-            acknowledged_by: None,
-            acknowledged_ms: None,
-            notes: 0,
-            epoch: None,
-            seq: 0,
-            window: None,
-            finding: Finding::default(),
-            announced: false,
-            told: Vec::new(),
-            told_severity: None,
-            escalations: 0,
-        };
-        self.announce(now, Live::quiet(item), Transition::Raised, shelf)?;
-        Ok(id)
-    }
-
     fn item_of(&self, fed: &Fed) -> AlertItem {
         let alert = &fed.alert;
         let device = alert.device.as_str();
@@ -601,38 +494,6 @@ impl Core {
         alert.late || by_utc || by_stamp
     }
 
-    /// An item is as it is from here on: remembered while it can change by itself.
-    pub(super) fn keep(&mut self, now: Now, live: Live) {
-        self.changed(now, &live.item);
-        let id = live.item.id.clone();
-        let device = live.item.device.clone();
-        let open = self.open_by_device.entry(device.clone()).or_default();
-        match live.item.is_open() {
-            true => open.insert(id.clone()),
-            false => open.remove(&id),
-        };
-        if open.is_empty() {
-            self.open_by_device.remove(&device);
-        }
-        self.put(live);
-    }
-
-    /// The timers follow what is remembered.
-    fn put(&mut self, live: Live) {
-        let id = live.item.id.clone();
-        if let Some(due) = self.live.get(&id).and_then(Live::due) {
-            self.timers.remove(&(due, id.clone()));
-        }
-        let due = live.due();
-        if let Some(due) = due {
-            self.timers.insert((due, id.clone()));
-        }
-        match live.item.is_open() || due.is_some() {
-            true => drop(self.live.insert(id, live)),
-            false => drop(self.live.remove(&id)),
-        }
-    }
-
     pub(super) fn alerts_deadline(&self) -> Option<i64> {
         let timer = self.timers.first().map(|(due, _)| *due);
         timer.into_iter().chain(self.flood.deadline()).min()
@@ -685,24 +546,6 @@ impl Core {
             self.keep(now, live);
             Ok(())
         }
-    }
-
-    pub(super) fn is_open(&self, id: &str) -> bool {
-        self.live.get(id).is_some_and(|live| live.item.is_open())
-    }
-
-    /// An alert that is over at this moment unless it happens again.
-    pub(super) fn lasts_until(&mut self, id: &str, mono_ms: i64) {
-        if let Some(mut live) = self.live.get(id).cloned() {
-            live.ends_at(mono_ms);
-            self.put(live);
-        }
-    }
-
-    fn open_of<'a>(&'a self, device: &str) -> impl Iterator<Item = &'a AlertItem> {
-        let ids = self.open_by_device.get(device).into_iter().flatten();
-        ids.filter_map(|id| self.live.get(id))
-            .map(|live| &live.item)
     }
 }
 

@@ -8,9 +8,14 @@
 //! committed before anybody hears of them.
 
 mod alerts;
+mod condition;
 mod delivery;
 mod flood;
+mod followed;
+mod heard;
+mod live;
 mod orders;
+mod own;
 mod routing;
 #[cfg(test)]
 mod tests;
@@ -26,15 +31,15 @@ use super::item::AlertItem;
 use super::store::{Change, Owed, StoreError};
 use super::vehicle::VehicleState;
 use crate::config::{Desk as DeskConfig, Route, Target};
-use alerts::Live;
 use delivery::Delivery;
 pub(super) use delivery::{Attempt, IN_FLIGHT_MAX, Outcome};
 use flood::Flood;
+pub(super) use heard::{Heard, Pulse, What};
+pub(crate) use heard::{Known, SensorKnown};
+use live::Live;
 pub(crate) use orders::{Command, OrderError};
 pub(crate) use routing::Notification;
 use watch::Watch;
-pub(super) use watch::{Heard, Pulse, What};
-pub(crate) use watch::{Known, SensorKnown};
 
 /// The time, twice: monotonic for behaviour, UTC for stamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::alerts::{Live, Transition};
+use super::alerts::Transition;
+use super::live::Live;
 use super::{Core, Now, Shelf};
 use crate::desk::event::EventKind;
 use crate::desk::item::{AlertItem, Note};
