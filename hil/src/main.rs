@@ -13,10 +13,10 @@ use hil::debian::{self, Image};
 use hil::guest::Spool;
 use hil::machine::Machine;
 use hil::outcome::{Outcome, exit_code};
-use hil::packaged::{self, Packages};
 use hil::remote::{self, Remote, Visit};
 use hil::rig::{Bench, Measured};
-use hil::{arm, cuts, faults, pi, tier1};
+use hil::site::{self, Packages};
+use hil::{arm, cuts, faults, packaged, pi, tier1, walk};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Nothing of the scenario was run: the command line is wrong.
@@ -82,6 +82,8 @@ enum Scenario {
     Arm,
     /// The Debian package on a Debian with systemd: start, kill, watchdog, upgrade, purge.
     Packaged,
+    /// The README's way to install it, command by command, on the same Debian.
+    Walk,
 }
 
 fn main() -> ExitCode {
@@ -208,7 +210,10 @@ fn run_scenario(scenario: Scenario, cli: &Cli, tools: &Tools) -> Outcome {
         Scenario::Arm => with("figures on ARM", virt, &|bench| {
             arm::run(bench, &fill_spool)
         }),
-        Scenario::Packaged => packaged_scenario(tools),
+        Scenario::Packaged => {
+            packaged_scenario("the package on Debian with systemd", tools, &packaged::run)
+        }
+        Scenario::Walk => packaged_scenario("the README on Debian with systemd", tools, &walk::run),
         Scenario::ProveCuts => run_one(
             "power cuts with syncing switched off",
             tools,
@@ -241,15 +246,21 @@ fn fill_spool(folder: &Path, mib: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn packaged_scenario(tools: &Tools) -> Outcome {
-    let name = "the package on Debian with systemd";
-    match install_and_run(name, tools) {
+/// What is done with the packages.
+type Installation<'a> = &'a dyn Fn(&Packages<'_>) -> anyhow::Result<Measured>;
+
+fn packaged_scenario(name: &str, tools: &Tools, scenario: Installation<'_>) -> Outcome {
+    match install_and_run(name, tools, scenario) {
         Ok(outcome) => outcome,
         Err(error) => told(name, Outcome::Failed(error)),
     }
 }
 
-fn install_and_run(name: &str, tools: &Tools) -> anyhow::Result<Outcome> {
+fn install_and_run(
+    name: &str,
+    tools: &Tools,
+    scenario: Installation<'_>,
+) -> anyhow::Result<Outcome> {
     let target = std::path::absolute(target_folder())?;
     let image = match debian::provide(&tools.parts, &target.join("hil/board"))? {
         Image::Ready(image) => image,
@@ -261,14 +272,14 @@ fn install_and_run(name: &str, tools: &Tools) -> anyhow::Result<Outcome> {
         let status = command.args(revision).arg("arm64").status()?;
         ensure!(status.success(), "the package could not be made");
     }
-    let [first, second] = packaged::debs(&target.join("cross"));
+    let [first, second] = site::debs(&target.join("cross"));
     let gateway = cargo_built("gateway", "fleet-gateway", &target)?;
     Ok(run_one(
         name,
         tools,
         (Machine::Virt, Spool::Disk),
         |bench| {
-            packaged::run(&Packages {
+            scenario(&Packages {
                 parts: bench.parts,
                 image: &image,
                 debs: [&first, &second],

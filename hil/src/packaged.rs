@@ -2,32 +2,26 @@
 //!
 //! Promises: an installed package without an identity runs nothing and says why; with one from the boot
 //! partition it starts under its own user, reads a real `/dev/i2c-N` and resolves the broker's name; its local
-//! broker runs under the unit's restrictions; it comes back from `kill -9`; when the card hangs, the pipeline hangs, and the watchdog starts it again; an upgrade
-//! with a spool full of readings loses none; a removal keeps spool and configuration, a purge asks nothing.
-//! Never: a change to the package under test.
+//! broker runs under the unit's restrictions; it comes back from `kill -9`; when the card hangs, the pipeline hangs,
+//! and the watchdog starts it again; an upgrade with a spool full of readings loses none; a removal keeps spool
+//! and configuration, a purge asks nothing. Never: a change to the package under test.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::archive::Parts;
-use crate::board::{Board, Build};
 use crate::centre::Centre;
 use crate::clock::{Stopwatch, wait_for};
-use crate::debian::{Debian, initramfs, make_image};
-use crate::machine::Machine;
 use crate::oracle::{self, Life};
 use crate::rig::{Measured, PATIENCE};
-use crate::usbredir::Adapter;
-use crate::world::{RECEIVER, THERMOMETER, Truth, World};
+use crate::site::{BENCH, Packages, Site};
+use crate::world::{RECEIVER, THERMOMETER, Truth};
 
-const MEMORY_MIB: u32 = 512;
-const DISK_BYTES: u64 = 64 * 1024 * 1024;
 const DATA: &str = "/var/lib/fleet-gateway";
 /// What shows that readings go on.
 const READINGS: usize = 5;
@@ -47,27 +41,10 @@ const PAUSE: &str = "[Service]\\nExecStartPre=/bin/sleep 15\\n";
 const HUNG_TAIL_MAX: usize = 120;
 const SEED: u64 = 41;
 
-/// What the scenario is given.
-#[derive(Debug)]
-pub struct Packages<'a> {
-    /// Emulator, kernel and tools.
-    pub parts: &'a Parts,
-    /// The image of Debian.
-    pub image: &'a Path,
-    /// The package, and the same one with a later version.
-    pub debs: [&'a Path; 2],
-    /// The gateway of this machine, to fill a spool with.
-    pub gateway: &'a Path,
-    /// The host's `fleet-central`.
-    pub central: &'a Path,
-    /// An empty folder for everything that is written.
-    pub folder: &'a Path,
-}
-
 struct Yard {
-    world: World,
-    centre: Centre,
-    debian: Debian,
+    site: Site,
+    /// The packages, in the guest.
+    debs: [String; 2],
     lives: Vec<Life>,
     before: Truth,
     sentences: Vec<String>,
@@ -151,56 +128,24 @@ impl Drop for Ended {
 
 impl Yard {
     fn open(given: &Packages<'_>) -> anyhow::Result<Self> {
-        let folder = given.folder;
-        let centre = Centre::start(given.central, folder)?;
-        let world = World::begin(folder, SEED, 0)?;
-        let ramdisk = folder.join("initramfs");
-        fs::write(&ramdisk, initramfs(given.parts)?)?;
-        let system = folder.join("system");
-        // Sparse, so that a copy costs what it holds.
-        let copied = Command::new("cp")
-            .args(["--sparse=always", "--reflink=auto"])
-            .args([given.image, &system])
-            .status()?;
-        ensure!(copied.success(), "the image could not be copied");
-        let bench = folder.join("bench");
-        fs::create_dir_all(bench.join("identity"))?;
-        for (deb, name) in given.debs.iter().zip(["first.deb", "second.deb"]) {
-            fs::copy(deb, bench.join(name))?;
-        }
-        fs::write(
-            bench.join("identity/gateway.toml"),
-            configuration(centre.port()),
-        )?;
-        let (bench_disk, data_disk) = (folder.join("bench.ext4"), folder.join("data.ext4"));
-        make_image(&bench_disk, DISK_BYTES, Some(&bench))?;
-        let spool = folder.join("preload/data");
-        fs::create_dir_all(&spool)?;
-        fs::rename(folder.join("preload/spool"), spool.join("spool"))?;
-        make_image(&data_disk, DISK_BYTES, Some(&spool))?;
-        let disks: [&Path; 3] = [&system, &bench_disk, &data_disk];
-        let build = Build {
-            parts: given.parts,
-            machine: Machine::Virt,
-            initramfs: &ramdisk,
-            disks: &disks,
-            append: "systemd.show_status=false systemd.getty_auto=no",
-            extra: &[],
-            log: &folder.join("console.log"),
-            memory_mib: MEMORY_MIB,
+        let data = given.folder.join("preload/data");
+        fs::create_dir_all(&data)?;
+        fs::rename(given.folder.join("preload/spool"), data.join("spool"))?;
+        let identity = |bench: &Path, port: u16| {
+            fs::create_dir_all(bench.join("identity"))?;
+            fs::write(bench.join("identity/gateway.toml"), configuration(port))?;
+            Ok(())
         };
-        let watch = Stopwatch::start();
-        let adapter = Adapter::new(world.bus());
-        let board = Board::power_on(&build, adapter, world.since(), world.tick())?;
-        let debian = Debian::boot(board)?;
-        let sentences = vec![format!(
-            "Debian with systemd after {} s",
-            watch.elapsed().as_secs()
-        )];
+        let site = Site::open(given, SEED, &identity, Some(&data))?;
+        let sentences = vec![format!("Debian with systemd after {} s", site.boot_s)];
+        let name = |deb: &Path| {
+            let name = deb.file_name().context("a package")?.to_str();
+            anyhow::Ok(format!("{BENCH}/{}", name.context("a package's name")?))
+        };
+        let [first, second] = given.debs;
         Ok(Self {
-            world,
-            centre,
-            debian,
+            site,
+            debs: [name(first)?, name(second)?],
             lives: Vec::new(),
             before: Truth::default(),
             sentences,
@@ -212,14 +157,9 @@ impl Yard {
     }
 
     fn without_identity(&mut self) -> anyhow::Result<()> {
-        let debian = &mut self.debian;
-        debian.run(
-            "mkdir -p /bench && mount /dev/vdb /bench && ip addr add 10.0.2.15/24 dev eth0 2>/dev/null; \
-             for n in /sys/class/net/e*; do n=${n##*/}; ip addr replace 10.0.2.15/24 dev $n; ip link set $n up; done; \
-             ip route replace default via 10.0.2.2",
-        )?;
+        let debian = &mut self.site.debian;
         debian.run(&format!("mkdir -p {DATA} && mount /dev/vdc {DATA}"))?;
-        debian.run("dpkg -i /bench/first.deb")?;
+        debian.run(&format!("dpkg -i {}", self.debs[0]))?;
         let (_, active) = debian.code("systemctl is-active fleet-gateway")?;
         ensure!(active == "inactive", "without an identity it is {active}");
         let (code, text) = debian.code("fleet-gateway doctor --json")?;
@@ -240,12 +180,11 @@ impl Yard {
     }
 
     fn first_start(&mut self) -> anyhow::Result<()> {
-        let debian = &mut self.debian;
-        let bus = debian
-            .run("grep -l i2c-tiny-usb /sys/class/i2c-dev/*/name | head -n 1 | cut -d/ -f5")?;
+        let bus = self.site.bus()?;
+        let debian = &mut self.site.debian;
         debian.run(&format!(
             "mkdir -p /boot/firmware/fleet-gateway && cd /boot/firmware/fleet-gateway && \
-             sed s,@I2C@,/dev/{bus}, /bench/identity/gateway.toml > gateway.toml && \
+             sed s,@I2C@,/dev/{bus}, {BENCH}/identity/gateway.toml > gateway.toml && \
              mkdir -p /etc/systemd/system/fleet-gateway.service.d && \
              printf '{QUICK}' > /etc/systemd/system/fleet-gateway.service.d/quick.conf && systemctl daemon-reload"
         ))?;
@@ -263,7 +202,7 @@ impl Yard {
             ensure!(shown.contains(expected), "systemd shows {shown}");
         }
         self.expect_readings()?;
-        let debian = &mut self.debian;
+        let debian = &mut self.site.debian;
         let doctor =
             debian.code("fleet-gateway doctor --config /etc/fleet-gateway/gateway.toml")?;
         let status =
@@ -289,7 +228,8 @@ impl Yard {
     }
 
     fn killed(&mut self) -> anyhow::Result<()> {
-        self.debian
+        self.site
+            .debian
             .run("kill -9 $(systemctl show -p MainPID --value fleet-gateway)")?;
         self.expect_gone()?;
         self.end_life(Life::cut)?;
@@ -302,15 +242,16 @@ impl Yard {
     /// The pipeline hangs in a write while every other thread goes on.
     fn hung(&mut self) -> anyhow::Result<()> {
         let watch = Stopwatch::start();
-        self.debian.run(&format!("fsfreeze -f {DATA}"))?;
+        self.site.debian.run(&format!("fsfreeze -f {DATA}"))?;
         wait_for("the watchdog", PATIENCE, || {
             let (_, text) = self
+                .site
                 .debian
                 .code("journalctl -u fleet-gateway --no-pager | grep -c 'Watchdog timeout'")?;
             Ok((text.trim() != "0").then_some(()))
         })?;
         let elapsed = watch.elapsed().as_secs();
-        self.debian.run(&format!("fsfreeze -u {DATA}"))?;
+        self.site.debian.run(&format!("fsfreeze -u {DATA}"))?;
         self.expect_gone()?;
         self.end_life(|before, after| Life::hung(before, after, HUNG_TAIL_MAX))?;
         self.expect_restarts(2)?;
@@ -322,22 +263,25 @@ impl Yard {
     }
 
     fn upgraded(&mut self, preloaded: &Truth) -> anyhow::Result<()> {
-        self.debian.0.qmp().set_link("n0", false)?;
-        let before = self.world.truth()?.temperatures.len();
+        self.site.debian.0.qmp().set_link("n0", false)?;
+        let before = self.site.world.truth()?.temperatures.len();
         wait_for("readings without a link", PATIENCE, || {
-            Ok((self.world.truth()?.temperatures.len() >= before + 15).then_some(()))
+            Ok((self.site.world.truth()?.temperatures.len() >= before + 15).then_some(()))
         })?;
         let sum = self
+            .site
             .debian
             .run("sha256sum /etc/fleet-gateway/gateway.toml")?;
         // The pause lets the harness look between the two processes.
-        self.debian.run(&format!(
+        self.site.debian.run(&format!(
             "printf '{PAUSE}' > /etc/systemd/system/fleet-gateway.service.d/pause.conf && systemctl daemon-reload && \
-             (setsid sh -c 'dpkg -i /bench/second.deb > /run/upgrade.log 2>&1; echo $? > /run/upgrade.code' \
-             > /dev/null 2>&1 &)"
+             (setsid sh -c 'dpkg -i {} > /run/upgrade.log 2>&1; echo $? > /run/upgrade.code' \
+             > /dev/null 2>&1 &)",
+            self.debs[1]
         ))?;
         wait_for("the pause between the two versions", PATIENCE, || {
             let (_, state) = self
+                .site
                 .debian
                 .code("systemctl show -p SubState --value fleet-gateway")?;
             Ok((state == "start-pre").then_some(()))
@@ -345,49 +289,52 @@ impl Yard {
         self.end_life(Life::stopped)?;
         wait_for("the end of the upgrade", PATIENCE, || {
             let (code, text) = self
+                .site
                 .debian
                 .code("cat /run/upgrade.code && cat /run/upgrade.log")?;
             ensure!(code != 0 || text.starts_with("0|"), "dpkg says {text}");
             Ok((code == 0).then_some(()))
         })?;
         let kept = self
+            .site
             .debian
             .run("sha256sum /etc/fleet-gateway/gateway.toml")?;
         ensure!(sum == kept, "the configuration has changed: {sum}, {kept}");
         let version = self
+            .site
             .debian
             .run("dpkg-query -W -f '${Version}' fleet-gateway")?;
         ensure!(version.ends_with("+r2"), "the version is {version}");
-        self.debian.0.qmp().set_link("n0", true)?;
+        self.site.debian.0.qmp().set_link("n0", true)?;
         self.expect_readings()?;
-        self.debian.run("systemctl stop fleet-gateway")?;
-        let after = self.world.truth()?;
+        self.site.debian.run("systemctl stop fleet-gateway")?;
+        let after = self.site.world.truth()?;
         self.lives.push(Life::stopped(&self.before, &after));
         self.lives.push(Life::stopped(&Truth::default(), preloaded));
         // What a clean stop left unsent is sent by the next life, which takes no part in the comparison.
-        self.debian.run("systemctl start fleet-gateway")?;
+        self.site.debian.run("systemctl start fleet-gateway")?;
         let tally = wait_for("every reading of every life", PATIENCE, || {
-            self.centre.check_children()?;
-            let running = Life::running(&after, &self.world.truth()?);
+            self.site.centre.check_children()?;
+            let running = Life::running(&after, &self.site.world.truth()?);
             let all = self
                 .lives
                 .iter()
                 .cloned()
                 .chain([running])
                 .collect::<Vec<_>>();
-            Ok(oracle::compare(&all, self.centre.stored()?).ok())
+            Ok(oracle::compare(&all, self.site.centre.stored()?).ok())
         })
         .or_else(|late| {
-            let running = Life::running(&after, &self.world.truth()?);
+            let running = Life::running(&after, &self.site.world.truth()?);
             let all = self
                 .lives
                 .iter()
                 .cloned()
                 .chain([running])
                 .collect::<Vec<_>>();
-            oracle::compare(&all, self.centre.stored()?).context(late.to_string())
+            oracle::compare(&all, self.site.centre.stored()?).context(late.to_string())
         })?;
-        let report = self.centre.verify()?;
+        let report = self.site.centre.verify()?;
         for key in ["duplicates", "unexplained_gaps", "clashes"] {
             let count = report.get(key).and_then(Value::as_u64);
             ensure!(count == Some(0), "verify says {key}: {count:?}");
@@ -403,7 +350,7 @@ impl Yard {
     }
 
     fn removed(&mut self) -> anyhow::Result<()> {
-        let debian = &mut self.debian;
+        let debian = &mut self.site.debian;
         debian.run("dpkg -r fleet-gateway </dev/null")?;
         debian.run(&format!(
             "test -e /etc/fleet-gateway/gateway.toml && test -d {DATA}/spool"
@@ -418,6 +365,7 @@ impl Yard {
     fn expect_gone(&mut self) -> anyhow::Result<()> {
         wait_for("the end of the process", PATIENCE, || {
             let (_, id) = self
+                .site
                 .debian
                 .code("systemctl show -p MainPID --value fleet-gateway")?;
             Ok((id == "0").then_some(()))
@@ -425,7 +373,7 @@ impl Yard {
     }
 
     fn end_life(&mut self, life: impl FnOnce(&Truth, &Truth) -> Life) -> anyhow::Result<()> {
-        let after = self.world.truth()?;
+        let after = self.site.world.truth()?;
         self.lives.push(life(&self.before, &after));
         self.before = after;
         Ok(())
@@ -434,6 +382,7 @@ impl Yard {
     fn expect_restarts(&mut self, count: u32) -> anyhow::Result<()> {
         wait_for("the restart", PATIENCE, || {
             let (_, shown) = self
+                .site
                 .debian
                 .code("systemctl show -p NRestarts -p ActiveState fleet-gateway")?;
             let is_back = shown.contains(&format!("NRestarts={count}"))
@@ -453,14 +402,17 @@ impl Yard {
                     .sum::<usize>(),
             )
         };
-        let handed_out = self.world.truth()?.temperatures.len();
+        let handed_out = self.site.world.truth()?.temperatures.len();
         wait_for("more readings from the chip", PATIENCE, || {
-            Ok((self.world.truth()?.temperatures.len() >= handed_out + READINGS).then_some(()))
+            Ok(
+                (self.site.world.truth()?.temperatures.len() >= handed_out + READINGS)
+                    .then_some(()),
+            )
         })?;
-        let stored = count(&self.centre)?;
+        let stored = count(&self.site.centre)?;
         wait_for("more readings in the database", PATIENCE, || {
-            self.centre.check_children()?;
-            Ok((count(&self.centre)? >= stored + READINGS).then_some(()))
+            self.site.centre.check_children()?;
+            Ok((count(&self.site.centre)? >= stored + READINGS).then_some(()))
         })
     }
 }
@@ -474,10 +426,4 @@ fn configuration(port: u16) -> String {
          role = \"load\"\nperiod_ms = 1000\n\n[[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\n\
          address = {RECEIVER}\nrole = \"vehicle\"\n\n[local_broker]\nlisten = \"127.0.0.1:1884\"\n"
     )
-}
-
-/// Where the packages are that `cross/package.sh` left: the first, and the one with a later version.
-#[must_use]
-pub fn debs(folder: &Path) -> [PathBuf; 2] {
-    ["", "+r2"].map(|end| folder.join(format!("fleet-gateway_0.0.0{end}_arm64.deb")))
 }

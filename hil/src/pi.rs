@@ -57,9 +57,9 @@ pub fn run(bench: &Bench<'_>) -> anyhow::Result<Measured> {
         "gateway started {} ms after power on, wall time",
         watch.elapsed_ms()
     ));
-    first_reading(&mut rig, started_ms)?;
+    let undated = first_reading(&mut rig, started_ms)?;
     heat(&mut rig, &mut board).context("heat in the hold")?;
-    date(&mut rig, &mut board).context("a clock at 1970")?;
+    date(&mut rig, &mut board, undated).context("a clock at 1970")?;
     outage(&mut rig, &mut board).context("a minute without a link")?;
     for burst in 0..BURSTS {
         faults::silent_chip(&rig).with_context(|| format!("burst {burst}"))?;
@@ -78,17 +78,20 @@ pub fn run(bench: &Bench<'_>) -> anyhow::Result<Measured> {
     Ok(rig.into_measured())
 }
 
-fn first_reading(rig: &mut Rig<'_>, started_ms: u64) -> anyhow::Result<()> {
+/// How many readings have no UTC of the receiver then.
+fn first_reading(rig: &mut Rig<'_>, started_ms: u64) -> anyhow::Result<i64> {
     let first_ms = wait_for("the first reading", PATIENCE, || {
         rig.centre.check_children()?;
         rig.centre.first_stamp_ms()
     })?;
+    let undated = rig.centre.dated()?.otherwise;
     rig.judge_time(
         "first_reading_pi3_ms",
         first_ms.saturating_sub(started_ms),
         FIRST_READING_MAX_MS,
         "from the gateway's start to the first reading, guest time",
-    )
+    )?;
+    Ok(undated)
 }
 
 /// The hold gets warm, an alert goes out, it gets cool, and the alert is over.
@@ -133,13 +136,12 @@ fn is_of_hold(alert: &Value, state: &str) -> bool {
 }
 
 /// The guest's clock says 1970; the receiver's UTC dates what was measured before it.
-fn date(rig: &mut Rig<'_>, board: &mut Board) -> anyhow::Result<()> {
+fn date(rig: &mut Rig<'_>, board: &mut Board, undated: i64) -> anyhow::Result<()> {
     let guest_s: i64 = board.ask("date", "date", PATIENCE)?.parse()?;
     ensure!(
         guest_s < 86_400,
         "the guest's clock says {guest_s} s since 1970"
     );
-    let undated = rig.centre.dated()?;
     let dated = wait_for("the receiver's time for every reading", PATIENCE, || {
         let dated = rig.centre.dated()?;
         Ok((dated.by_receiver > 0 && dated.otherwise == 0).then_some(dated))
@@ -150,8 +152,8 @@ fn date(rig: &mut Rig<'_>, board: &mut Board) -> anyhow::Result<()> {
         "the first reading is dated {first_ms}, the world began {WORLD_UTC_MS}"
     );
     rig.note(format!(
-        "{} readings without UTC at first, all {} dated by the receiver then, the guest's clock {guest_s} s",
-        undated.otherwise, dated.by_receiver
+        "{undated} readings without UTC at first, all {} dated by the receiver then, the guest's clock {guest_s} s",
+        dated.by_receiver
     ));
     Ok(())
 }

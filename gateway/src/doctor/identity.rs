@@ -1,7 +1,7 @@
 //! Who this vehicle is, and whether it is alone in being it.
 //!
-//! Promises: a missing identity, one that cannot be used, and one that two devices share are each told with
-//! what to do. Never: a secret, a question to the centre.
+//! Promises: a missing identity, one that cannot be used, one that two devices share, and a bus of its
+//! configuration that is not there are each told with what to do. Never: a secret, a question to the centre.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Problem;
-use crate::config::{Config, ConfigError};
+use crate::config::{BusConfig, BusPath, Config, ConfigError};
 use crate::notify::{NoProgram, find_program};
 use crate::status;
 
@@ -41,6 +41,9 @@ pub fn examine_identity(file: &Path) -> IdentityReport {
             if let Err(sentence) = config.broker.keys.read() {
                 report.problems.push(unusable_keys(sentence));
             }
+            report
+                .problems
+                .extend(config.buses.iter().filter_map(no_bus));
             if let Some(Err(missing)) = config.notify.broker.as_ref().map(find_program) {
                 report.problems.push(no_broker(&missing));
             }
@@ -79,6 +82,20 @@ fn unusable_keys(sentence: String) -> Problem {
         advice: "look at it as the user of the service: `sudo -u fleet-gateway fleet-gateway doctor`; ask the \
                  one who runs the broker for a certificate of this vehicle's own"
             .to_owned(),
+    }
+}
+
+fn no_bus(bus: &BusConfig) -> Option<Problem> {
+    match &bus.path {
+        BusPath::Device(path) if !path.exists() => Some(Problem {
+            what: format!(
+                "the configuration reads bus {:?} at {}, and there is none",
+                bus.name,
+                path.display()
+            ),
+            advice: "set its path to the bus below on which the parts are".to_owned(),
+        }),
+        BusPath::Device(_) | BusPath::Scenario(_) => None,
     }
 }
 
@@ -166,6 +183,22 @@ mod tests {
                       [[bus.sensor]]\nname = \"s\"\ndriver = \"tmp117\"\naddress = 0x48\n";
         let report = examined(Some(no_key));
         assert!(report.text().contains("ca.crt"), "{}", report.text());
+    }
+
+    #[test]
+    fn a_bus_of_the_configuration_that_is_not_there_is_told() {
+        let with = |path: &str| {
+            examined(Some(&format!(
+                "[device]\nid = \"truck-1\"\n[broker]\nhost = \"b\"\n[[bus]]\nname = \"hold\"\npath = \"{path}\"\n\
+                 [[bus.sensor]]\nname = \"s\"\ndriver = \"tmp117\"\naddress = 0x48\n"
+            )))
+        };
+        let missing = with("/dev/i2c-97").text();
+        assert!(
+            missing.contains("\"hold\" at /dev/i2c-97, and there is none"),
+            "{missing}"
+        );
+        assert!(with("sim:scenario.toml").is_well());
     }
 
     #[test]
