@@ -282,13 +282,17 @@ fn examine(args: &DoctorArgs) -> Result<(), Failure> {
         })?,
         given => given.to_vec(),
     };
+    let default = PathBuf::from(CONFIG_DEFAULT);
+    let in_use = doctor::in_use(args.config.as_ref().unwrap_or(&default));
     let reports: Vec<_> = buses
         .iter()
-        .map(|bus| doctor::examine_bus(bus, &args.sysfs))
+        .map(|bus| doctor::examine_bus(bus, &args.sysfs, &in_use))
         .collect();
     let host = doctor::examine_host(&args.sysfs);
-    let default = args.bus.is_empty().then(|| PathBuf::from(CONFIG_DEFAULT));
-    let identity = args.config.clone().or(default);
+    let identity = args
+        .config
+        .clone()
+        .or(args.bus.is_empty().then_some(default));
     let identity = identity.as_deref().map(doctor::examine_identity);
     let is_well = !reports.is_empty()
         && reports.iter().all(doctor::BusReport::is_well)

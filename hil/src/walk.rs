@@ -75,6 +75,8 @@ fn commands(readme: &str) -> Vec<String> {
 
 struct Walk {
     site: Site,
+    /// What doctor had read before the gateway started.
+    before: Truth,
     sentences: Vec<String>,
 }
 
@@ -85,7 +87,11 @@ struct Walk {
 pub fn run(given: &Packages<'_>) -> anyhow::Result<Measured> {
     let site = Site::open(given, SEED, &|_, _| Ok(()), None)?;
     let sentences = vec![format!("Debian with systemd after {} s", site.boot_s)];
-    let mut walk = Walk { site, sentences };
+    let mut walk = Walk {
+        site,
+        before: Truth::default(),
+        sentences,
+    };
     for command in commands(README) {
         let step = Step::of(&command)?;
         let shown = walk
@@ -138,6 +144,7 @@ impl Walk {
                 Ok(format!("{} characters of defaults", said.len()))
             }
             Step::Start => {
+                self.before = self.site.world.truth()?;
                 let said = debian.run(command)?;
                 ensure!(said.contains("active (running)"), "{said}");
                 self.first_readings()?;
@@ -195,10 +202,10 @@ impl Walk {
         Ok(format!("{text}, after {} ms", watch.elapsed_ms()))
     }
 
-    /// All that was read on the walk is at the centre, once.
+    /// All that the gateway read is at the centre, once.
     fn end(&mut self) -> anyhow::Result<()> {
         self.site.debian.run("systemctl stop fleet-gateway")?;
-        let life = Life::stopped(&Truth::default(), &self.site.world.truth()?);
+        let life = Life::stopped(&self.before, &self.site.world.truth()?);
         let lives = std::slice::from_ref(&life);
         let compare = |site: &Site| oracle::compare(lives, site.centre.stored()?);
         let tally = wait_for("the last commit", PATIENCE, || {

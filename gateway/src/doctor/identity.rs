@@ -3,15 +3,15 @@
 //! Promises: a missing identity, one that cannot be used, one that two devices share, and a bus of its
 //! configuration that is not there are each told with what to do. Never: a secret, a question to the centre.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Problem;
-use crate::config::{BusConfig, BusPath, Config, ConfigError};
+use crate::config::{BusConfig, BusPath, Config, ConfigError, Source};
 use crate::notify::{NoProgram, find_program};
-use crate::status;
+use crate::status::{self, AskError};
 
 /// What is known about the identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,6 +61,40 @@ pub fn examine_identity(file: &Path) -> IdentityReport {
         }),
     }
     report
+}
+
+/// What a running gateway reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InUse(Vec<(PathBuf, u8, String)>);
+
+impl InUse {
+    /// On this bus: the address, and the sensor's name.
+    pub(super) fn of(&self, bus: &Path) -> impl Iterator<Item = (u8, &str)> {
+        let mine = self.0.iter().filter(move |(path, ..)| path == bus);
+        mine.map(|(_, address, sensor)| (*address, sensor.as_str()))
+    }
+}
+
+/// What the gateway with this configuration reads; nothing while it does not run.
+#[must_use]
+pub fn in_use(file: &Path) -> InUse {
+    let Ok(config) = Config::read(file) else {
+        return InUse::default();
+    };
+    // One that gives no complete answer runs, too.
+    if let Err(AskError::Unreachable { .. }) = status::ask(&config.status.socket) {
+        return InUse::default();
+    }
+    let parts = config.buses.iter().flat_map(|bus| {
+        bus.sensors.iter().filter_map(|sensor| {
+            let (BusPath::Device(path), Source::Part { address, .. }) = (&bus.path, &sensor.source)
+            else {
+                return None;
+            };
+            Some((path.clone(), *address, sensor.name.to_string()))
+        })
+    });
+    InUse(parts.collect())
 }
 
 fn missing(file: &Path) -> Problem {
@@ -199,6 +233,32 @@ mod tests {
             "{missing}"
         );
         assert!(with("sim:scenario.toml").is_well());
+    }
+
+    #[test]
+    fn what_a_running_gateway_reads_is_in_use_and_nothing_else() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let (file, socket) = (
+            folder.path().join("gateway.toml"),
+            folder.path().join("status.sock"),
+        );
+        let text = format!(
+            "[device]\nid = \"truck-1\"\n[broker]\nhost = \"b\"\n[status]\nsocket = {socket:?}\n\
+             [[bus]]\nname = \"i\"\npath = \"/dev/i2c-1\"\n\
+             [[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\naddress = 0x42\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(in_use(&file), InUse::default(), "nobody listens");
+        assert_eq!(in_use(Path::new("/nowhere/gateway.toml")), InUse::default());
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let gateway =
+            std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"{}").unwrap());
+        let found = in_use(&file);
+        gateway.join().unwrap();
+        let of = |bus: &str| found.of(Path::new(bus)).collect::<Vec<_>>();
+        assert_eq!(of("/dev/i2c-1"), [(0x42, "gnss")]);
+        assert_eq!(of("/dev/i2c-2"), []);
     }
 
     #[test]

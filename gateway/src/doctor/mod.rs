@@ -1,7 +1,8 @@
 //! `fleet-gateway doctor`: what is connected, whether it works, and what to do where it does not.
 //!
 //! Promises: every part that the gateway knows is looked for where it can be, named, and read once; what a
-//! driver of the kernel owns is named and left alone; a bus that hangs is left at once. Never: a write to
+//! driver of the kernel owns or a running gateway reads is named and left alone; a bus that hangs is left at once.
+//! Never: a write to
 //! something that has not said what it is, but for the commands by which a part is asked that; a truth file.
 
 mod host;
@@ -11,7 +12,7 @@ mod part;
 mod tests;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use serde::Serialize;
 use crate::clock::boottime_ms;
 use crate::sample::{BusHandle, LinuxBus};
 pub use host::{HostReport, examine_host};
-pub use identity::{IdentityReport, examine_identity};
+pub use identity::{IdentityReport, InUse, examine_identity, in_use};
 use part::{Outcome, PLACES, Place};
 
 /// What was found on one bus.
@@ -105,7 +106,7 @@ pub fn buses(dev: &Path) -> std::io::Result<Vec<String>> {
 
 /// Looks at one bus: a device file, or `sim:scenario.toml`.
 #[must_use]
-pub fn examine_bus(bus: &str, sysfs: &Path) -> BusReport {
+pub fn examine_bus(bus: &str, sysfs: &Path, in_use: &InUse) -> BusReport {
     let mut report = BusReport {
         bus: bus.to_owned(),
         adapter: None,
@@ -115,7 +116,7 @@ pub fn examine_bus(bus: &str, sysfs: &Path) -> BusReport {
     };
     match bus.strip_prefix("sim:") {
         Some(file) => examine_world(Path::new(file), &mut report),
-        None => examine_device(Path::new(bus), sysfs, &mut report),
+        None => examine_device(Path::new(bus), sysfs, in_use, &mut report),
     }
     report
 }
@@ -132,7 +133,6 @@ fn examine_world(file: &Path, report: &mut BusReport) {
             examine(
                 &|| BusHandle::Sim(world.bus.clone(), Duration::ZERO),
                 pace,
-                &BTreeMap::new(),
                 report,
             );
         }
@@ -143,7 +143,7 @@ fn examine_world(file: &Path, report: &mut BusReport) {
     }
 }
 
-fn examine_device(path: &Path, sysfs: &Path, report: &mut BusReport) {
+fn examine_device(path: &Path, sysfs: &Path, in_use: &InUse, report: &mut BusReport) {
     let name = path.file_name().unwrap_or_default();
     let adapter = std::fs::read_to_string(sysfs.join("class/i2c-dev").join(name).join("name"));
     let adapter = adapter.ok().map(|text| text.trim().to_owned());
@@ -162,8 +162,11 @@ fn examine_device(path: &Path, sysfs: &Path, report: &mut BusReport) {
     };
     let (path, sysfs) = (path.to_owned(), sysfs.to_owned());
     let claimed = claimed(&name.to_string_lossy(), &sysfs);
+    let claimed = claimed.iter().map(|(at, chip)| words::owned(*at, chip));
+    let read = in_use.of(&path).map(|(at, sensor)| words::read(at, sensor));
+    report.parts.extend(claimed.chain(read));
     let handle = || BusHandle::Linux(LinuxBus::new(path.clone(), &sysfs));
-    examine(&handle, pace, &claimed, report);
+    examine(&handle, pace, report);
 }
 
 /// Addresses of the bus that a driver of the kernel owns, with its chip's name.
@@ -183,17 +186,12 @@ fn claimed(bus: &str, sysfs: &Path) -> BTreeMap<u8, String> {
     devices.into_iter().filter_map(owned).collect()
 }
 
-fn examine(
-    handle: &dyn Fn() -> BusHandle,
-    mut pace: Pace,
-    claimed: &BTreeMap<u8, String>,
-    report: &mut BusReport,
-) {
-    for (address, chip) in claimed {
-        report.parts.push(words::owned(*address, chip));
-    }
+/// Looks at every address at which nothing is that must be left alone.
+fn examine(handle: &dyn Fn() -> BusHandle, mut pace: Pace, report: &mut BusReport) {
+    let left: BTreeSet<String> = report.parts.iter().map(|p| p.address.clone()).collect();
+    let is_free = |address: &u8| !left.contains(&words::address(*address));
     for Place { addresses, kinds } in PLACES {
-        for address in addresses.clone().filter(|a| !claimed.contains_key(a)) {
+        for address in addresses.clone().filter(is_free) {
             for kind in *kinds {
                 match kind.look(handle(), address, &mut pace) {
                     Outcome::Absent => break,

@@ -4,7 +4,11 @@ fn world(chips: &str) -> BusReport {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("scenario.toml");
     std::fs::write(&file, format!("truth_file = \"truth.jsonl\"\n{chips}")).unwrap();
-    let report = examine_bus(&format!("sim:{}", file.display()), folder.path());
+    let report = examine_bus(
+        &format!("sim:{}", file.display()),
+        folder.path(),
+        &InUse::default(),
+    );
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
         1,
@@ -121,7 +125,11 @@ fn what_a_receiver_doubts_about_itself_is_a_problem_beside_its_position() {
 #[test]
 fn a_file_that_is_no_bus_is_called_so() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let report = examine_bus(&file.path().display().to_string(), Path::new("/none"));
+    let report = examine_bus(
+        &file.path().display().to_string(),
+        Path::new("/none"),
+        &InUse::default(),
+    );
     let text = report.text();
     assert!(text.contains("this is no I2C bus"), "{text}");
 }
@@ -134,14 +142,14 @@ fn a_part_that_does_not_say_what_it_is_is_only_read() {
     std::fs::write(&file, chip("lm75", 0x4c, "")).unwrap();
     let world = Scenario::read(&file).unwrap().build(0).unwrap();
     let mut bus = world.bus.clone();
-    let mut report = examine_bus("sim:none", folder.path());
+    let mut report = examine_bus("sim:none", folder.path(), &InUse::default());
     report.problems.clear();
     let pace = Pace {
         world: Some(world.bus.clone()),
         now_ms: 0,
     };
     let handle = || BusHandle::Sim(world.bus.clone(), Duration::ZERO);
-    examine(&handle, pace, &BTreeMap::new(), &mut report);
+    examine(&handle, pace, &mut report);
     assert!(
         report.text().contains("look at its marking"),
         "{}",
@@ -153,9 +161,35 @@ fn a_part_that_does_not_say_what_it_is_is_only_read() {
 }
 
 #[test]
+fn what_a_running_gateway_reads_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("scenario.toml");
+    let two = chip("tmp117", 0x48, "") + &chip("tmp117", 0x49, "");
+    std::fs::write(&file, format!("truth_file = \"truth.jsonl\"\n{two}")).unwrap();
+    let world = Scenario::read(&file).unwrap().build(0).unwrap();
+    let mut report = examine_bus("sim:none", folder.path(), &InUse::default());
+    report.problems.clear();
+    report.parts.push(words::read(0x48, "cargo"));
+    let pace = Pace {
+        world: Some(world.bus.clone()),
+        now_ms: 0,
+    };
+    let handle = || BusHandle::Sim(world.bus.clone(), Duration::ZERO);
+    examine(&handle, pace, &mut report);
+    let text = report.text();
+    assert!(text.contains("0x48 cargo: left to the gateway"), "{text}");
+    assert!(text.contains("0x49 TMP117") && report.is_well(), "{text}");
+    let truth = std::fs::read_to_string(folder.path().join("truth.jsonl")).unwrap();
+    assert!(
+        truth.contains("\"address\":73") && !truth.contains("\"address\":72"),
+        "{truth}"
+    );
+}
+
+#[test]
 fn a_missing_bus_and_an_owned_address_are_explained() {
     let sysfs = tempfile::tempdir().unwrap();
-    let missing = examine_bus("/dev/i2c-97", sysfs.path());
+    let missing = examine_bus("/dev/i2c-97", sysfs.path(), &InUse::default());
     assert!(
         missing.text().contains("raspi-config"),
         "{}",

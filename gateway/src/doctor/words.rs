@@ -83,9 +83,14 @@ pub(super) fn bus(fault: &Fault) -> Problem {
     }
 }
 
+/// How an address is written.
+pub(super) fn address(address: u8) -> String {
+    format!("{address:#04x}")
+}
+
 fn report(address: u8, part: impl Into<String>) -> PartReport {
     PartReport {
-        address: format!("{address:#04x}"),
+        address: self::address(address),
         part: part.into(),
         reading: None,
         problem: None,
@@ -102,6 +107,14 @@ pub(super) fn owned(address: u8, chip: &str) -> PartReport {
              that claims it",
         )),
         ..report(address, name)
+    }
+}
+
+/// A part that a running gateway reads: a second reader would take a receiver's sentences away from it.
+pub(super) fn read(address: u8, sensor: &str) -> PartReport {
+    PartReport {
+        reading: Some("left to the gateway that runs; `fleet-gateway status` shows it".to_owned()),
+        ..report(address, sensor)
     }
 }
 
