@@ -92,8 +92,15 @@ pub struct Deliver {
     /// Since when the main connection is down.
     offline_since_ms: Option<u64>,
     disk_retry_ms: u64,
+    /// When it is seen to that the first alert finds room.
+    room_ms: u64,
 }
 
+/// Behind the first readings of a start, before anybody can be alarmed about them.
+const ROOM_FIRST_MS: u64 = 1_000;
+const ROOM_MS: u64 = 10_000;
+/// Trying on a full disk writes for nothing.
+const ROOM_FULL_MS: u64 = 3_600_000;
 /// How old a loss that the run loop reports may get before it is written down, ms.
 const LOSS_LAZY_MS: u64 = 1_000;
 
@@ -181,6 +188,7 @@ impl Deliver {
             state_stale_since_ms: None,
             offline_since_ms: Some(now_ms),
             disk_retry_ms: now_ms.saturating_add(config.disk_retry_ms),
+            room_ms: now_ms.saturating_add(ROOM_FIRST_MS),
             topics: topics.unwrap_or_else(Topics::none),
             config,
             identity,
@@ -547,6 +555,11 @@ impl Deliver {
         if self.spool.is_in_ram() && self.disk_retry_ms <= self.now_ms {
             self.spool.try_return_to_disk();
             self.disk_retry_ms = self.now_ms.saturating_add(self.config.disk_retry_ms);
+        }
+        if self.room_ms <= self.now_ms {
+            let is_possible = self.spool.prepare_room().is_ok();
+            let pause_ms = if is_possible { ROOM_MS } else { ROOM_FULL_MS };
+            self.room_ms = self.now_ms.saturating_add(pause_ms);
         }
         let waits = self.main.awaiting_count() + self.alert.awaiting_count() > 0;
         let central = self.config.ack_level == AckLevel::Central;

@@ -2,8 +2,8 @@
 //!
 //! Promises: a file is used again only when every frame in it is durably acknowledged or durably on record
 //! as lost, and takes frames only when its new header is durable; what is acknowledged goes before what is
-//! not, the oldest first; alerts never make room for others; a full disk is a small quota. Never: more files
-//! than the quotas allow.
+//! not, the oldest first; alerts never make room for others, and the first one finds its room made; a full disk is
+//! a small quota. Never: more files than the quotas allow.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -16,7 +16,7 @@ use super::format::{EpochNote, SegmentHeader};
 use super::lane::Segment;
 use super::mutant::{Mutant, is_on};
 use super::scan::UNKNOWN_NOTE;
-use super::{Spool, SpoolEvent};
+use super::{Mode, Spool, SpoolEvent};
 
 /// The name of a segment file.
 pub(crate) fn file_name(folder: &str, file: u32) -> String {
@@ -231,6 +231,21 @@ impl Spool {
             }
         }
         Err(io::Error::from(ErrorKind::StorageFull))
+    }
+
+    /// Has a file ready in which the first alert finds room: all of a file is written when it is made, and the
+    /// alert would wait for that.
+    ///
+    /// # Errors
+    /// When the disk has no room for one; the alert finds what it finds then.
+    pub(crate) fn prepare_room(&mut self) -> io::Result<()> {
+        let is_ready = self.lanes.get(Lane::Alert).tail().is_some() || !self.pool.free.is_empty();
+        if self.mode == Mode::Ram || is_ready || self.files() >= self.files_max() {
+            return Ok(());
+        }
+        let free = self.create()?;
+        self.pool.free.push(free);
+        Ok(())
     }
 
     /// Makes the file at once: whether there is room is known only then.

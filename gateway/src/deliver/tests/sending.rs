@@ -8,6 +8,7 @@ use super::world::{Message, TAIL_AT_MOST, World, config};
 use crate::deliver::AckLevel;
 use crate::forward::link::{Connection, LinkCommand, LinkEvent};
 use crate::spool::Frame;
+use crate::spool::sim::Faults;
 
 /// The first numbers of the frames among the messages.
 fn firsts(messages: &[Message]) -> Vec<u64> {
@@ -672,4 +673,45 @@ fn a_frame_of_another_epoch_is_refused_with_an_alarm() {
     world.deliver.accept(world.now_ms, frame(stream, range));
     assert_eq!(world.alarms(), [("frame_refused", true)]);
     assert!(world.poll().is_empty());
+}
+
+#[test]
+fn the_first_alert_of_a_start_does_not_wait_for_its_room() {
+    let mut world = World::new(config());
+    let segments = |world: &World| {
+        let names = world.disk.names();
+        names.iter().filter(|name| name.ends_with(".seg")).count()
+    };
+    world.accept(Lane::Telemetry, 1);
+    assert_eq!(segments(&world), 0, "the first readings wait for nothing");
+    world.wait(1_000);
+    world.accept(Lane::Telemetry, 1);
+    let before = world.disk.operations();
+    assert_eq!(segments(&world), 1);
+    world.accept(Lane::Alert, 1);
+    assert_eq!(segments(&world), 1);
+    assert_eq!(
+        world.disk.operations(),
+        before + 3,
+        "its header, itself and one sync"
+    );
+}
+
+#[test]
+fn on_a_full_disk_room_is_not_tried_for_again_and_again() {
+    let mut world = World::new(config());
+    world.disk.set_faults(Faults {
+        room: Some(world.disk.used()),
+        ..Faults::default()
+    });
+    world.wait(1_000);
+    world.accept(Lane::Telemetry, 1);
+    world.disk.set_faults(Faults::default());
+    for _ in 0..100 {
+        world.wait(20);
+        world.accept(Lane::Telemetry, 1);
+    }
+    let made = |world: &World| world.disk.names().iter().any(|n| n.ends_with(".seg"));
+    assert!(!made(&world), "not within seconds");
+    assert!(world.alarms().is_empty(), "nothing was lost by it");
 }

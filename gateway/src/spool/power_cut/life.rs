@@ -326,6 +326,10 @@ impl Life {
     fn step(&mut self, spool: &mut Spool, aim: Site) {
         self.now_ms += self.random.below(2_000);
         spool.tick(self.now_ms);
+        if self.habit != Habit::None && self.starts.is_multiple_of(2) {
+            // A disk without room is one of the things that may be.
+            spool.prepare_room().ok();
+        }
         let aimed = self.random.below(3) == 0;
         if self.weather.has_errors && self.random.below(8) == 0 {
             self.break_disk();

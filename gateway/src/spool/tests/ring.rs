@@ -7,7 +7,7 @@ use super::world::{
 };
 use crate::forward::random::Random;
 use crate::spool::disk::Site;
-use crate::spool::sim::SimDisk;
+use crate::spool::sim::{Faults, SimDisk};
 use crate::spool::{Frame, Place, Spool};
 
 #[test]
@@ -65,6 +65,75 @@ fn what_is_acknowledged_is_used_again_and_the_ring_does_not_grow() {
 }
 
 #[test]
+fn the_first_alert_finds_its_room_made() {
+    let disk = SimDisk::default();
+    let mut spool = open(&disk, 1);
+    spool.prepare_room().unwrap();
+    spool.prepare_room().unwrap();
+    assert_eq!(segments(&disk), 1, "once");
+    let before = disk.operations();
+    spool.append(alert(1, 0)).unwrap();
+    assert!(spool.commit_lane(Lane::Alert));
+    assert_eq!(disk.operations(), before + 3, "header, frame and sync");
+    spool.prepare_room().unwrap();
+    assert_eq!(segments(&disk), 1, "there is room for the next");
+}
+
+#[test]
+fn room_that_another_lane_took_is_made_again_and_survives_a_kill() {
+    let disk = SimDisk::default();
+    let mut spool = open(&disk, 1);
+    spool.prepare_room().unwrap();
+    commit(&mut spool, 1, 0..1);
+    assert_eq!(segments(&disk), 1, "telemetry began in it");
+    spool.prepare_room().unwrap();
+    assert_eq!(segments(&disk), 2);
+    let mut spool = open(&disk, 2);
+    spool.prepare_room().unwrap();
+    assert_eq!(segments(&disk), 2, "it is still there");
+    assert_eq!((losses(&spool), seqs(&mut spool)), (vec![], vec![0]));
+    let before = disk.operations();
+    assert!(spool.commit_lane(Lane::Alert) && disk.operations() == before);
+}
+
+#[test]
+fn a_cut_while_room_is_made_costs_nothing() {
+    for seed in 0..200 {
+        let disk = SimDisk::default();
+        let mut spool = open(&disk, 1);
+        commit(&mut spool, 1, 0..3);
+        // The file, or the folder that has its name.
+        disk.cut_power_at(Site::Recycle, seed % 2);
+        spool.prepare_room().unwrap();
+        assert_eq!(disk.died_at(), Some(Some(Site::Recycle)));
+        disk.crash(&mut Random::new(seed));
+        let mut spool = open(&disk, 2);
+        assert_eq!((losses(&spool), seqs(&mut spool)), (vec![], vec![0, 1, 2]));
+        spool.prepare_room().unwrap();
+        spool.append(alert(2, 0)).unwrap();
+        assert!(spool.commit_lane(Lane::Alert));
+        assert!(segments(&disk) <= 3, "{:?}", disk.names());
+    }
+}
+
+#[test]
+fn a_full_disk_has_no_room_to_make_and_the_alert_still_gets_some() {
+    let disk = SimDisk::default();
+    let mut spool = open(&disk, 1);
+    commit(&mut spool, 1, 0..40);
+    disk.set_faults(Faults {
+        room: Some(disk.used()),
+        ..Faults::default()
+    });
+    assert!(spool.prepare_room().is_err());
+    let before = segments(&disk);
+    spool.append(alert(1, 0)).unwrap();
+    assert!(spool.commit_lane(Lane::Alert));
+    assert_eq!(segments(&disk), before, "the oldest telemetry made way");
+    assert!(!losses(&spool).is_empty());
+}
+
+#[test]
 fn a_cut_while_a_segment_is_used_again_leaves_no_claim_about_what_it_held() {
     for seed in 0..200 {
         let disk = SimDisk::default();
@@ -105,13 +174,13 @@ fn the_oldest_segment_makes_room_and_its_numbers_stand_in_the_ledger() {
     );
 }
 
-fn alert(seq: u64) -> Frame {
+fn alert(start: u64, seq: u64) -> Frame {
     Frame {
         stream: StreamId {
             lane: Lane::Alert,
-            ..stream(1)
+            ..stream(start)
         },
-        ..frame(1, seq)
+        ..frame(start, seq)
     }
 }
 
@@ -121,16 +190,16 @@ fn the_total_bound_takes_telemetry_and_never_an_alert() {
     let mut limits = limits(64);
     limits.total_bytes = 6 * 4 * 1_024;
     let mut spool = open_with(disk.clone(), 1, limits);
-    spool.append(alert(0)).unwrap();
+    spool.append(alert(1, 0)).unwrap();
     assert!(spool.commit());
     commit(&mut spool, 1, 0..200);
     assert!(segments(&disk) <= 6);
     assert!(!spool.is_in_ram());
-    let alerts = alert(0).stream;
+    let alerts = alert(1, 0).stream;
     assert!(spool.find(alerts, range(0, 0)).is_some());
     // Alerts take the room of telemetry when they need it.
     for seq in 1..30 {
-        spool.append(alert(seq)).unwrap();
+        spool.append(alert(1, seq)).unwrap();
         assert!(spool.commit());
     }
     for seq in 0..30 {
