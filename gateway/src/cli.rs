@@ -282,18 +282,18 @@ fn examine(args: &DoctorArgs) -> Result<(), Failure> {
         })?,
         given => given.to_vec(),
     };
-    let default = PathBuf::from(CONFIG_DEFAULT);
-    let in_use = doctor::in_use(args.config.as_ref().unwrap_or(&default));
-    let reports: Vec<_> = buses
-        .iter()
-        .map(|bus| doctor::examine_bus(bus, &args.sysfs, &in_use))
-        .collect();
-    let host = doctor::examine_host(&args.sysfs);
-    let identity = args
+    let file = args
         .config
         .clone()
-        .or(args.bus.is_empty().then_some(default));
-    let identity = identity.as_deref().map(doctor::examine_identity);
+        .unwrap_or_else(|| PathBuf::from(CONFIG_DEFAULT));
+    let identity = doctor::examine_identity(&file);
+    let reports: Vec<_> = buses
+        .iter()
+        .map(|bus| doctor::examine_bus(bus, &args.sysfs, &identity.in_use))
+        .collect();
+    let host = doctor::examine_host(&args.sysfs);
+    let is_asked = args.config.is_some() || args.bus.is_empty();
+    let identity = is_asked.then_some(identity);
     let is_well = !reports.is_empty()
         && reports.iter().all(doctor::BusReport::is_well)
         && identity

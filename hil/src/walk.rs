@@ -1,9 +1,10 @@
 //! "Install on a Raspberry Pi" of the README, walked as somebody walks it who has never seen the gateway.
 //!
-//! Promises: every command of that section is run as it stands there and in its order, by root of a Debian with
-//! systemd, on a terminal where it asks; what each of them shows is looked at; a command that the walk does not
-//! know fails it, also without an emulator. Never: a step that the README does not have, but for the answers to
-//! the questions and the name that the guest's kernel gave to the bus.
+//! Promises: the commands of that section are run as they stand there and in their order, by root of a Debian with
+//! systemd, on a terminal where they ask; what each of them shows is looked at; a command that the walk does not
+//! know fails it, also without an emulator. Two are played: the editor, which writes the name that the guest's
+//! kernel gave to the bus, and the subscription, which the harness holds from the beginning, with `--json`.
+//! Never: a step that the README does not have, but for the answers to the questions.
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;

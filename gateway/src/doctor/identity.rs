@@ -3,13 +3,13 @@
 //! Promises: a missing identity, one that cannot be used, one that two devices share, and a bus of its
 //! configuration that is not there are each told with what to do. Never: a secret, a question to the centre.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Problem;
-use crate::config::{BusConfig, BusPath, Config, ConfigError, Source};
+use super::{InUse, Problem};
+use crate::config::{BusConfig, BusPath, Config, ConfigError};
 use crate::notify::{NoProgram, find_program};
 use crate::status::{self, AskError};
 
@@ -24,6 +24,9 @@ pub struct IdentityReport {
     pub is_running: bool,
     /// What should be changed.
     pub problems: Vec<Problem>,
+    /// What that gateway reads.
+    #[serde(skip)]
+    pub in_use: InUse,
 }
 
 /// Looks at a configuration, and at the gateway that runs with it.
@@ -34,6 +37,7 @@ pub fn examine_identity(file: &Path) -> IdentityReport {
         device: None,
         is_running: false,
         problems: Vec::new(),
+        in_use: InUse::default(),
     };
     match Config::read(file) {
         Ok(config) => {
@@ -47,9 +51,15 @@ pub fn examine_identity(file: &Path) -> IdentityReport {
             if let Some(Err(missing)) = config.notify.broker.as_ref().map(find_program) {
                 report.problems.push(no_broker(&missing));
             }
-            if let Ok(answer) = status::ask(&config.status.socket) {
-                report.is_running = true;
-                report.problems.extend(clash(&answer));
+            match status::ask(&config.status.socket) {
+                Ok(answer) => {
+                    report.is_running = true;
+                    report.in_use = InUse::by(&config);
+                    report.problems.extend(clash(&answer));
+                }
+                // It runs, too.
+                Err(AskError::Answer { .. }) => report.in_use = InUse::by(&config),
+                Err(AskError::Unreachable { .. }) => {}
             }
         }
         Err(ConfigError::Unreadable { .. }) if !file.exists() => {
@@ -61,40 +71,6 @@ pub fn examine_identity(file: &Path) -> IdentityReport {
         }),
     }
     report
-}
-
-/// What a running gateway reads.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct InUse(Vec<(PathBuf, u8, String)>);
-
-impl InUse {
-    /// On this bus: the address, and the sensor's name.
-    pub(super) fn of(&self, bus: &Path) -> impl Iterator<Item = (u8, &str)> {
-        let mine = self.0.iter().filter(move |(path, ..)| path == bus);
-        mine.map(|(_, address, sensor)| (*address, sensor.as_str()))
-    }
-}
-
-/// What the gateway with this configuration reads; nothing while it does not run.
-#[must_use]
-pub fn in_use(file: &Path) -> InUse {
-    let Ok(config) = Config::read(file) else {
-        return InUse::default();
-    };
-    // One that gives no complete answer runs, too.
-    if let Err(AskError::Unreachable { .. }) = status::ask(&config.status.socket) {
-        return InUse::default();
-    }
-    let parts = config.buses.iter().flat_map(|bus| {
-        bus.sensors.iter().filter_map(|sensor| {
-            let (BusPath::Device(path), Source::Part { address, .. }) = (&bus.path, &sensor.source)
-            else {
-                return None;
-            };
-            Some((path.clone(), *address, sensor.name.to_string()))
-        })
-    });
-    InUse(parts.collect())
 }
 
 fn missing(file: &Path) -> Problem {
@@ -249,12 +225,12 @@ mod tests {
              [[bus.sensor]]\nname = \"gnss\"\ndriver = \"ublox\"\naddress = 0x42\n"
         );
         std::fs::write(&file, text).unwrap();
-        assert_eq!(in_use(&file), InUse::default(), "nobody listens");
-        assert_eq!(in_use(Path::new("/nowhere/gateway.toml")), InUse::default());
+        let in_use = || examine_identity(&file).in_use;
+        assert_eq!(in_use(), InUse::default(), "nobody listens");
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let gateway =
             std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"{}").unwrap());
-        let found = in_use(&file);
+        let found = in_use();
         gateway.join().unwrap();
         let of = |bus: &str| found.of(Path::new(bus)).collect::<Vec<_>>();
         assert_eq!(of("/dev/i2c-1"), [(0x42, "gnss")]);

@@ -1,12 +1,13 @@
 //! `fleet-gateway doctor`: what is connected, whether it works, and what to do where it does not.
 //!
 //! Promises: every part that the gateway knows is looked for where it can be, named, and read once; what a
-//! driver of the kernel owns or a running gateway reads is named and left alone; a bus that hangs is left at once.
-//! Never: a write to
-//! something that has not said what it is, but for the commands by which a part is asked that; a truth file.
+//! driver of the kernel owns or a running gateway reads is named and left alone; a bus that hangs is left at
+//! once. Never: a write to something that has not said what it is, but for the commands by which a part is asked
+//! that; a truth file.
 
 mod host;
 mod identity;
+mod in_use;
 mod part;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use serde::Serialize;
 use crate::clock::boottime_ms;
 use crate::sample::{BusHandle, LinuxBus};
 pub use host::{HostReport, examine_host};
-pub use identity::{IdentityReport, InUse, examine_identity, in_use};
+pub use identity::{IdentityReport, examine_identity};
+pub use in_use::InUse;
 use part::{Outcome, PLACES, Place};
 
 /// What was found on one bus.
